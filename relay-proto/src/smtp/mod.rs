@@ -1,0 +1,1 @@
+//! The Simple Mail Transfer Protocol (RFC 5321): its grammar, and both ends of a session as pure state machines.
