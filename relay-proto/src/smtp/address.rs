@@ -1,10 +1,6 @@
 //! Addresses and host names as parsed types: what holds one can be put into a command as it stands.
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::{String, ToString},
-};
+use alloc::{borrow::ToOwned, format, string::String};
 use core::{
     fmt::{self, Write},
     net::{Ipv4Addr, Ipv6Addr},
@@ -264,7 +260,8 @@ fn local_part_prefix(text: &str) -> Result<(String, &str), AddressError> {
     }
 }
 
-fn domain_prefix(text: &str) -> Result<(String, &str), AddressError> {
+/// Reads a domain or an address literal at the start of `text` and returns what follows it.
+pub(super) fn domain_prefix(text: &str) -> Result<(String, &str), AddressError> {
     if let Some(literal) = text.strip_prefix('[') {
         let (literal, rest) = literal.split_once(']').ok_or(AddressError::Domain)?;
         return Ok((address_literal(literal)?, rest));

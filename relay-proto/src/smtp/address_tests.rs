@@ -1,4 +1,5 @@
 use super::*;
+use alloc::string::ToString;
 use proptest::prelude::*;
 
 fn address(text: &str) -> Address {
