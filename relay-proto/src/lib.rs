@@ -10,6 +10,7 @@ mod endpoint;
 pub mod link;
 mod machine;
 pub mod mail;
+mod outbox;
 mod pump;
 mod random;
 pub mod smtp;
@@ -17,6 +18,7 @@ mod time;
 
 pub use endpoint::{Endpoint, EndpointError, StreamAddress, WebSocketUrl};
 pub use machine::{Action, CloseCode, Closure, Deadline, Frame, Input, LinkId, Machine, OpenError};
+pub use outbox::{OutboxLimits, Priority};
 pub use pump::{Pump, Step};
 pub use random::Random;
 pub use time::Time;

@@ -9,7 +9,10 @@ use core::fmt;
 
 /// How urgent an item is. Higher ones leave first; within one priority first in is first out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the four priorities are the protocol's")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the four priorities are the protocol's"
+)]
 pub enum Priority {
     /// Before everything else.
     Critical,
@@ -316,7 +319,10 @@ mod tests {
         let mut outbox = outbox();
         for (id, at) in [(0, 30), (1, 10), (2, 20)] {
             let expires = Some(Time::from_nanos(at));
-            outbox.push(Entry { expires, ..entry(id, Priority::Normal) });
+            outbox.push(Entry {
+                expires,
+                ..entry(id, Priority::Normal)
+            });
         }
         let taken = outbox.take().unwrap();
         outbox.put_back(taken, Some(Time::from_nanos(1000)));

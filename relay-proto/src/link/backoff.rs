@@ -51,14 +51,23 @@ impl Backoff {
     /// A `hint` of the peer is a lower bound: the wait is the hint and up to `base` more, since whoever gave
     /// the hint gave it to many.
     pub fn next_wait(&mut self, random: &mut Random, hint: Option<Duration>) -> Option<Duration> {
-        if self.policy.attempts.is_some_and(|most| self.attempt >= most) {
+        if self
+            .policy
+            .attempts
+            .is_some_and(|most| self.attempt >= most)
+        {
             return None;
         }
         let doubled = 1u32.checked_shl(self.attempt).unwrap_or(u32::MAX);
         self.attempt = self.attempt.saturating_add(1);
         Some(match hint {
             Some(hint) => hint.saturating_add(random.up_to(self.policy.base)),
-            None => random.up_to(self.policy.base.saturating_mul(doubled).min(self.policy.cap)),
+            None => random.up_to(
+                self.policy
+                    .base
+                    .saturating_mul(doubled)
+                    .min(self.policy.cap),
+            ),
         })
     }
 
@@ -78,7 +87,9 @@ mod tests {
     fn waits(policy: BackoffPolicy, seed: u8, count: usize) -> Vec<Option<Duration>> {
         let mut backoff = Backoff::new(policy);
         let mut random = Random::new([seed; 32]);
-        (0..count).map(|_| backoff.next_wait(&mut random, None)).collect()
+        (0..count)
+            .map(|_| backoff.next_wait(&mut random, None))
+            .collect()
     }
 
     #[test]
@@ -94,7 +105,10 @@ mod tests {
         }
         for (attempt, longest) in longest.iter().enumerate() {
             let limit = (SECOND * (1 << attempt)).min(30 * SECOND);
-            assert!(*longest <= limit && *longest > limit * 9 / 10, "{attempt}: {longest:?}");
+            assert!(
+                *longest <= limit && *longest > limit * 9 / 10,
+                "{attempt}: {longest:?}"
+            );
         }
     }
 

@@ -17,3 +17,5 @@ pub use content::{ContentDecoder, ContentEncoder, Decoded};
 pub use envelope::{Envelope, EnvelopeError};
 pub use reply::{Code, EnhancedCode, ParseEnhancedCodeError, Reply, reply};
 pub use reply_parser::{ReplyError, ReplyParser};
+mod stub;
+pub use stub::*;

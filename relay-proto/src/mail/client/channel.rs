@@ -35,7 +35,9 @@ pub(super) enum Channel {
     },
     /// Over for us; the relay has not said so yet. Frames of it may still come and are ignored, since in
     /// the base dialect nothing tells them from those of the next channel.
-    Closing { until: Time },
+    Closing {
+        until: Time,
+    },
 }
 
 impl Channel {
@@ -87,18 +89,22 @@ impl Client {
             Channel::Opening { entry, started, .. } => {
                 self.enter(now, ConnectionState::ChannelReady);
                 let host_name = self.config.host_name.clone();
-                let conversation = Box::new(match &entry.item.submission.work {
-                    Work::Message { envelope, content } => Conversation::Message(Dialogue::new(
-                        host_name,
-                        envelope.clone(),
-                        content.clone(),
-                    )),
-                    Work::Script(script) => {
-                        Conversation::Script(ScriptRun::new(host_name, script.clone()))
-                    }
-                });
+                let conversation =
+                    Box::new(match &entry.item.submission.work {
+                        Work::Message { envelope, content } => Conversation::Message(
+                            Dialogue::new(host_name, envelope.clone(), content.clone()),
+                        ),
+                        Work::Script(script) => {
+                            Conversation::Script(ScriptRun::new(host_name, script.clone()))
+                        }
+                    });
                 let until = started.after(self.config.timeouts.message);
-                Channel::Ready { entry, started, until, conversation }
+                Channel::Ready {
+                    entry,
+                    started,
+                    until,
+                    conversation,
+                }
             }
             other => other,
         };
@@ -131,7 +137,12 @@ impl Client {
     /// Settles the submission as soon as its dialogue has an outcome.
     fn settle_channel(&mut self, now: Time) {
         match mem::replace(&mut self.channel, Channel::None) {
-            Channel::Ready { entry, started, conversation, .. } if conversation.is_decided() => {
+            Channel::Ready {
+                entry,
+                started,
+                conversation,
+                ..
+            } if conversation.is_decided() => {
                 // The server has spoken through the whole path: the link is worth its backoff again.
                 self.uplink.proven();
                 self.leave_channel(now, None);
@@ -188,7 +199,11 @@ impl Client {
     }
 
     pub(super) fn channel_timeout(&mut self, now: Time) {
-        if self.channel.deadline().is_none_or(|deadline| deadline.at > now) {
+        if self
+            .channel
+            .deadline()
+            .is_none_or(|deadline| deadline.at > now)
+        {
             return;
         }
         let timeout = match self.channel {

@@ -84,7 +84,7 @@ impl ClientConfig {
             endpoint,
             api_key,
             agent: String::from(concat!("relay-proto/", env!("CARGO_PKG_VERSION"))),
-            host_name: HostName::localhost(),
+            host_name: "localhost".parse().expect("localhost is a domain"),
             queue: OutboxLimits::new(1000, 256 << 20),
             idle: Some(Duration::from_secs(5)),
             reconnect: BackoffPolicy::new(SECOND, Duration::from_secs(30), Some(10)),

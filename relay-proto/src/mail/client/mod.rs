@@ -22,6 +22,8 @@ mod settlement;
 mod state;
 mod statistics;
 mod submission;
+#[cfg(test)]
+mod tests;
 
 pub use config::{ClientConfig, InDoubtPolicy, Timeouts};
 pub use error::{Error, Refusal, Refused, Timeout};
@@ -110,7 +112,9 @@ impl Client {
     pub fn submit(&mut self, now: Time, submission: Submission) -> Result<SubmissionId, Refused> {
         if let Some(why) = self.refusal(&submission) {
             if let Refusal::Full { waiting, .. } = why {
-                self.events.push_back(Event::QueueOverflow { queue_size: waiting });
+                self.events.push_back(Event::QueueOverflow {
+                    queue_size: waiting,
+                });
             }
             let submission = Box::new(submission);
             return Err(Refused { submission, why });
@@ -132,7 +136,11 @@ impl Client {
             },
         });
         let queue_size = self.outbox.waiting();
-        self.events.push_back(Event::Queued { id, priority, queue_size });
+        self.events.push_back(Event::Queued {
+            id,
+            priority,
+            queue_size,
+        });
         self.proceed(now);
         Ok(id)
     }
@@ -216,7 +224,11 @@ impl Client {
         }
         let mut left = Vec::new();
         if let Some((entry, in_doubt)) = self.channel.abandon() {
-            left.push(settlement::unsettled(entry.id, self.outbox.settle(entry), in_doubt));
+            left.push(settlement::unsettled(
+                entry.id,
+                self.outbox.settle(entry),
+                in_doubt,
+            ));
         }
         let waiting = self.outbox.drain().into_iter();
         left.extend(waiting.map(|(id, delivery)| settlement::unsettled(id, delivery, false)));
@@ -345,10 +357,10 @@ impl Client {
     /// Sorts a lost link: some closures and statuses are the relay's way to refuse the key.
     fn lose(&mut self, now: Time, error: LinkError) {
         let refused_key = match &error {
-            LinkError::Open(OpenError::Refused { status: 401 | 403, .. }) => true,
-            LinkError::Closed(Closure::Peer { code, .. }) => {
-                *code == Some(AUTHENTICATION_REFUSED)
-            }
+            LinkError::Open(OpenError::Refused {
+                status: 401 | 403, ..
+            }) => true,
+            LinkError::Closed(Closure::Peer { code, .. }) => *code == Some(AUTHENTICATION_REFUSED),
             _ => false,
         };
         let hint = match &error {
@@ -371,7 +383,9 @@ impl Client {
     /// where there is a reason for one.
     fn link_lost(&mut self, now: Time, error: Error, hint: Option<Duration>) {
         self.idle_until = None;
-        self.events.push_back(Event::Disconnected { error: Some(error.clone()) });
+        self.events.push_back(Event::Disconnected {
+            error: Some(error.clone()),
+        });
         match self.channel.abandon() {
             Some((entry, true)) => self.in_doubt(entry, error.clone()),
             Some((entry, false)) => self.outbox.put_back(entry, None),
@@ -387,7 +401,8 @@ impl Client {
             Some((attempt, at)) => {
                 self.enter(now, ConnectionState::Reconnecting);
                 let of = self.config.reconnect.attempts;
-                self.events.push_back(Event::Reconnecting { attempt, of, at });
+                self.events
+                    .push_back(Event::Reconnecting { attempt, of, at });
             }
             None => self.give_up(now, &error),
         }

@@ -4,9 +4,7 @@ use super::{
     Client, ConnectionState, Error, Event, InDoubtPolicy, Receipt, Refusal, Submission,
     SubmissionId, Unsettled,
 };
-use crate::{
-    Time, link::Backoff, mail::wire::Limits, outbox::Entry, smtp::Conversation,
-};
+use crate::{Time, link::Backoff, mail::wire::Limits, outbox::Entry, smtp::Conversation};
 use alloc::boxed::Box;
 
 /// A submission on its way.
@@ -110,7 +108,10 @@ impl Client {
             return self.in_doubt(entry, error);
         }
         let retry = error.is_transient().then(|| {
-            entry.item.retries.next_wait(&mut self.random, error.retry_after())
+            entry
+                .item
+                .retries
+                .next_wait(&mut self.random, error.retry_after())
         });
         let Some(Some(wait)) = retry else {
             return self.fail(entry, error);

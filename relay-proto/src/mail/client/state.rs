@@ -4,7 +4,10 @@ use core::fmt;
 
 /// Where the client's connection to its relay stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the transition table names them all")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the transition table names them all"
+)]
 pub enum ConnectionState {
     /// No link, and none wanted: nothing is queued.
     #[default]
@@ -54,8 +57,20 @@ impl ConnectionState {
             Connected => &[Authenticating],
             Authenticating => &[Authenticated, Reconnecting, Failed, Disconnected],
             Authenticated => &[ChannelOpening, Reconnecting, Failed, Disconnected],
-            ChannelOpening => &[ChannelReady, ChannelError, Reconnecting, Failed, Disconnected],
-            ChannelReady => &[Authenticated, ChannelError, Reconnecting, Failed, Disconnected],
+            ChannelOpening => &[
+                ChannelReady,
+                ChannelError,
+                Reconnecting,
+                Failed,
+                Disconnected,
+            ],
+            ChannelReady => &[
+                Authenticated,
+                ChannelError,
+                Reconnecting,
+                Failed,
+                Disconnected,
+            ],
             ChannelError => &[Authenticated, Reconnecting, Failed, Disconnected],
         }
     }

@@ -67,7 +67,10 @@ impl ResponseTimes {
     }
 
     /// The least of the latest times that is not exceeded by `percent` in a hundred of them.
-    pub(super) fn percentiles<const N: usize>(&self, percents: [usize; N]) -> [Option<Duration>; N] {
+    pub(super) fn percentiles<const N: usize>(
+        &self,
+        percents: [usize; N],
+    ) -> [Option<Duration>; N] {
         let mut sorted: Vec<Duration> = self.latest.iter().copied().collect();
         sorted.sort_unstable();
         percents.map(|percent| {
@@ -90,11 +93,17 @@ mod tests {
             times.record(Duration::from_millis(milliseconds));
         }
         let millis = Duration::from_millis;
-        assert_eq!(times.percentiles([50, 99]), [Some(millis(50)), Some(millis(99))]);
+        assert_eq!(
+            times.percentiles([50, 99]),
+            [Some(millis(50)), Some(millis(99))]
+        );
         assert_eq!(times.average(), Some(Duration::from_micros(50_500)));
         for _ in 0..SAMPLES {
             times.record(millis(7));
         }
-        assert_eq!(times.percentiles([50, 99]), [Some(millis(7)), Some(millis(7))]);
+        assert_eq!(
+            times.percentiles([50, 99]),
+            [Some(millis(7)), Some(millis(7))]
+        );
     }
 }

@@ -144,7 +144,9 @@ impl Bench {
     }
 
     fn cut(&mut self) {
-        let why = Closure::Lost { detail: "reset".into() };
+        let why = Closure::Lost {
+            detail: "reset".into(),
+        };
         let link = self.link();
         self.input(Input::Closed { link, why });
     }
@@ -200,7 +202,8 @@ fn one_message_from_rest_to_rest() {
     bench.server_says("250 2.0.0 queued as 42");
     assert_eq!(bench.sent(), ["QUIT", "SMTP_CHANNEL_CLOSED"]);
     assert_eq!(bench.outcomes(), [(1, Ok(()))]);
-    let Some(Event::Processed { receipt, .. }) = bench.events.iter().find(|e| e.outcome().is_some())
+    let Some(Event::Processed { receipt, .. }) =
+        bench.events.iter().find(|e| e.outcome().is_some())
     else {
         panic!("no receipt in {:?}", bench.events);
     };
@@ -215,7 +218,10 @@ fn one_message_from_rest_to_rest() {
     assert_eq!(bench.state(), ConnectionState::Disconnected);
     assert_eq!(bench.run(), None);
     let statistics = bench.client().statistics();
-    assert_eq!((statistics.queued, statistics.processed, statistics.failed), (1, 1, 0));
+    assert_eq!(
+        (statistics.queued, statistics.processed, statistics.failed),
+        (1, 1, 0)
+    );
     assert_eq!(statistics.p99_response, Some(SECOND));
     assert_eq!((statistics.queue_size, statistics.queue_bytes), (0, 0));
 }
@@ -235,7 +241,11 @@ fn messages_leave_by_priority_each_on_a_channel_of_its_own() {
     let order: Vec<u64> = bench.outcomes().iter().map(|(id, _)| *id).collect();
     // The low one came alone, but the link was not open yet when the others overtook it.
     assert_eq!(order, [3, 2, 1]);
-    let opened = bench.sent().iter().filter(|line| *line == "SMTP_CHANNEL_OPEN").count();
+    let opened = bench
+        .sent()
+        .iter()
+        .filter(|line| *line == "SMTP_CHANNEL_OPEN")
+        .count();
     assert_eq!(opened, 3);
 }
 
@@ -251,7 +261,11 @@ fn a_full_queue_hands_the_submission_back() {
     assert_eq!(*refused.submission, late);
     assert!(matches!(refused.why, Refusal::Full { waiting: 1, .. }));
     bench.run();
-    assert!(bench.events.contains(&Event::QueueOverflow { queue_size: 1 }));
+    assert!(
+        bench
+            .events
+            .contains(&Event::QueueOverflow { queue_size: 1 })
+    );
     assert_eq!(bench.client().queue_size(), 1);
 }
 
@@ -261,10 +275,14 @@ fn a_waiting_submission_can_be_taken_back() {
     let first = bench.send_mail();
     let second = bench.send_mail();
     assert_eq!(bench.client().position(second), Some(1));
-    let taken = bench.pump.command(bench.now, |client, now| client.cancel(now, first));
+    let taken = bench
+        .pump
+        .command(bench.now, |client, now| client.cancel(now, first));
     assert_eq!(taken, Some(mail("hello")));
     assert_eq!(bench.client().position(second), Some(0));
-    let again = bench.pump.command(bench.now, |client, now| client.cancel(now, first));
+    let again = bench
+        .pump
+        .command(bench.now, |client, now| client.cancel(now, first));
     assert_eq!(again, None);
 }
 
@@ -273,7 +291,10 @@ fn a_message_that_waits_too_long_expires() {
     let mut bench = Bench::new(|_| {});
     bench.submit(mail("x").with_max_age(2 * SECOND));
     bench.elapse("expiry");
-    assert_eq!(bench.outcomes(), [(1, Err(Error::Expired { waited: 2 * SECOND }))]);
+    assert_eq!(
+        bench.outcomes(),
+        [(1, Err(Error::Expired { waited: 2 * SECOND }))]
+    );
     assert_eq!(bench.client().statistics().expired, 1);
 }
 
@@ -316,7 +337,12 @@ fn a_cut_before_the_end_of_data_sends_the_message_again_from_the_front() {
     bench.until_end_of_data();
     bench.server_says("250 ok");
     assert_eq!(bench.outcomes(), [(1, Ok(()))]);
-    assert!(!bench.events.iter().any(|event| matches!(event, Event::InDoubt { .. })));
+    assert!(
+        !bench
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::InDoubt { .. }))
+    );
     assert_eq!(bench.client().statistics().reconnects, 1);
 }
 
@@ -336,7 +362,10 @@ fn a_cut_after_the_end_of_data_is_in_doubt_and_sent_again_once() {
             bench.elapse("reconnect");
         }
     }
-    assert!(matches!(bench.outcomes()[..], [(1, Err(Error::InDoubt(_)))]));
+    assert!(matches!(
+        bench.outcomes()[..],
+        [(1, Err(Error::InDoubt(_)))]
+    ));
     assert_eq!(bench.state(), ConnectionState::Disconnected);
 }
 
@@ -347,7 +376,10 @@ fn doubt_can_be_a_failure_at_once() {
     bench.authenticate();
     bench.until_end_of_data();
     bench.close_channel();
-    assert!(matches!(bench.outcomes()[..], [(1, Err(Error::InDoubt(_)))]));
+    assert!(matches!(
+        bench.outcomes()[..],
+        [(1, Err(Error::InDoubt(_)))]
+    ));
     assert_eq!(bench.state(), ConnectionState::Authenticated);
 }
 
@@ -381,9 +413,7 @@ fn transient_failures_are_retried_a_bounded_number_of_times() {
         bench.server_says("451 4.3.0 try later");
         bench.close_channel();
         if attempt < 3 {
-            let scheduled = |event: &Event| {
-                matches!(event, Event::RetryScheduled { attempt: a, of: Some(2), .. } if *a == attempt)
-            };
+            let scheduled = |event: &Event| matches!(event, Event::RetryScheduled { attempt: a, of: Some(2), .. } if *a == attempt);
             assert!(bench.events.iter().any(scheduled), "{attempt}");
             bench.elapse("retry");
         }
@@ -475,17 +505,30 @@ fn statuses_and_close_codes_that_refuse_the_key_are_permanent() {
         let mut bench = Bench::new(|_| {});
         bench.send_mail();
         let (link, endpoint) = (bench.link(), endpoint.clone());
-        let why = OpenError::Refused { endpoint, status, retry_after: None };
+        let why = OpenError::Refused {
+            endpoint,
+            status,
+            retry_after: None,
+        };
         bench.input(Input::OpenFailed { link, why });
-        assert!(matches!(bench.outcomes()[..], [(1, Err(Error::Authentication(_)))]));
+        assert!(matches!(
+            bench.outcomes()[..],
+            [(1, Err(Error::Authentication(_)))]
+        ));
     }
     let mut bench = Bench::new(|_| {});
     bench.send_mail();
     let link = bench.link();
     bench.input(Input::Opened { link });
-    let why = Closure::Peer { code: Some(CloseCode(4001)), reason: "unknown key".into() };
+    let why = Closure::Peer {
+        code: Some(CloseCode(4001)),
+        reason: "unknown key".into(),
+    };
     bench.input(Input::Closed { link, why });
-    assert!(matches!(bench.outcomes()[..], [(1, Err(Error::Authentication(_)))]));
+    assert!(matches!(
+        bench.outcomes()[..],
+        [(1, Err(Error::Authentication(_)))]
+    ));
 }
 
 #[test]
@@ -504,7 +547,10 @@ fn a_relay_that_stays_away_is_given_up_after_the_attempts() {
             bench.elapse("reconnect");
         }
     }
-    assert!(matches!(bench.outcomes()[..], [(1, Err(Error::Connection(_)))]));
+    assert!(matches!(
+        bench.outcomes()[..],
+        [(1, Err(Error::Connection(_)))]
+    ));
     assert_eq!(bench.state(), ConnectionState::Failed);
 }
 
@@ -550,7 +596,10 @@ fn each_timeout_is_an_error_of_its_own() {
     bench.authenticate();
     bench.elapse("channel");
     assert_eq!(bench.sent().last().unwrap(), "SMTP_CHANNEL_CLOSED");
-    assert_eq!(bench.outcomes(), [(1, Err(Error::Timeout(Timeout::Channel)))]);
+    assert_eq!(
+        bench.outcomes(),
+        [(1, Err(Error::Timeout(Timeout::Channel)))]
+    );
     // A late READY of the channel given up opens nothing.
     bench.says(&Message::ChannelReady);
     bench.close_channel();
@@ -558,7 +607,10 @@ fn each_timeout_is_an_error_of_its_own() {
     bench.says(&Message::ChannelReady);
     bench.elapse("heartbeat");
     bench.elapse("message");
-    assert_eq!(bench.outcomes()[1..], [(2, Err(Error::Timeout(Timeout::Message)))]);
+    assert_eq!(
+        bench.outcomes()[1..],
+        [(2, Err(Error::Timeout(Timeout::Message)))]
+    );
     // Nor does a relay that leaves a channel unclosed keep the link.
     bench.elapse("channel close");
     assert_eq!(bench.sent().last().unwrap(), "close 1001");
@@ -573,7 +625,11 @@ fn a_message_timeout_after_the_end_of_data_is_in_doubt() {
     bench.elapse("message");
     assert!(bench.events.iter().any(|event| matches!(
         event,
-        Event::InDoubt { sending_again: true, error: Error::Timeout(Timeout::Message), .. }
+        Event::InDoubt {
+            sending_again: true,
+            error: Error::Timeout(Timeout::Message),
+            ..
+        }
     )));
 }
 
@@ -589,7 +645,10 @@ fn a_silent_relay_is_pinged_and_then_left() {
     bench.elapse("heartbeat");
     assert_eq!(bench.sent(), ["Ping(0 bytes)"]);
     let link = bench.link();
-    bench.input(Input::Frame { link, frame: Frame::Pong(Bytes::new()) });
+    bench.input(Input::Frame {
+        link,
+        frame: Frame::Pong(Bytes::new()),
+    });
     bench.elapse("heartbeat");
     assert_eq!(bench.sent(), ["Ping(0 bytes)"]);
     bench.elapse("heartbeat");
@@ -598,8 +657,14 @@ fn a_silent_relay_is_pinged_and_then_left() {
         error: Some(Error::Connection(LinkError::Silent))
     }));
     // What the dead link still says concerns nobody.
-    bench.input(Input::Frame { link, frame: Frame::Pong(Bytes::new()) });
-    bench.input(Input::Closed { link, why: Closure::Local });
+    bench.input(Input::Frame {
+        link,
+        frame: Frame::Pong(Bytes::new()),
+    });
+    bench.input(Input::Closed {
+        link,
+        why: Closure::Local,
+    });
     assert_eq!(bench.state(), ConnectionState::Reconnecting);
 }
 
@@ -629,7 +694,10 @@ fn limits_are_kept_before_and_after_they_are_known() {
     bench.send_mail();
     let link = bench.link();
     bench.input(Input::Opened { link });
-    let limits = Limits { max_message_bytes: Some(5), max_recipients: None };
+    let limits = Limits {
+        max_message_bytes: Some(5),
+        max_recipients: None,
+    };
     bench.says(&Message::AuthenticateResponse(Ok(Granted { limits })));
     let too_large = |why: &Refusal| matches!(why, Refusal::TooLarge { limit: 5, .. });
     assert!(matches!(&bench.outcomes()[..], [(1, Err(Error::Limits(why)))] if too_large(why)));
@@ -645,7 +713,9 @@ fn shutdown_finishes_the_queue_and_then_ends() {
     let mut bench = Bench::new(|_| {});
     bench.send_mail();
     bench.authenticate();
-    bench.pump.command(bench.now, |client, now| client.shutdown(now, 60 * SECOND));
+    bench
+        .pump
+        .command(bench.now, |client, now| client.shutdown(now, 60 * SECOND));
     let refused = bench
         .pump
         .command(bench.now, |client, now| client.submit(now, mail("late")))
@@ -654,7 +724,10 @@ fn shutdown_finishes_the_queue_and_then_ends() {
     bench.until_end_of_data();
     bench.server_says("250 ok");
     assert!(bench.client().is_finished());
-    assert_eq!(bench.events.last(), Some(&Event::Terminated { left: vec![] }));
+    assert_eq!(
+        bench.events.last(),
+        Some(&Event::Terminated { left: vec![] })
+    );
     assert_eq!(bench.sent().last().unwrap(), "close 1001");
 }
 
@@ -665,7 +738,9 @@ fn shutdown_hands_back_what_the_deadline_leaves() {
     bench.send_mail();
     bench.authenticate();
     bench.until_end_of_data();
-    bench.pump.command(bench.now, |client, now| client.shutdown(now, 5 * SECOND));
+    bench
+        .pump
+        .command(bench.now, |client, now| client.shutdown(now, 5 * SECOND));
     bench.elapse("shutdown");
     let Some(Event::Terminated { left }) = bench.events.last() else {
         panic!("{:?}", bench.events);
@@ -683,7 +758,10 @@ fn secrets_and_content_stay_out_of_debug_output() {
     bench.authenticate();
     bench.until_end_of_data();
     let debug = format!("{:?} {:?} {:?}", bench.pump, bench.events, bench.actions);
-    assert!(!debug.contains("secret-key") && !debug.contains("private words"), "{debug}");
+    assert!(
+        !debug.contains("secret-key") && !debug.contains("private words"),
+        "{debug}"
+    );
 }
 
 /// Every state, reached by a script, against every input: nothing panics, transitions stay in the table,
@@ -727,14 +805,29 @@ fn every_state_withstands_every_input() {
         (ConnectionState::Failed, |bench| {
             bench.send_mail();
             let (link, endpoint) = (bench.link(), "x".into());
-            let why = OpenError::Refused { endpoint, status: 401, retry_after: None };
+            let why = OpenError::Refused {
+                endpoint,
+                status: 401,
+                retry_after: None,
+            };
             bench.input(Input::OpenFailed { link, why });
         }),
     ];
-    let denied = Denied { error: "no".into(), retry_after: None, permanent: None };
-    let error = ChannelError { error: "no".into(), code: None, retry_after: None };
+    let denied = Denied {
+        error: "no".into(),
+        retry_after: None,
+        permanent: None,
+    };
+    let error = ChannelError {
+        error: "no".into(),
+        code: None,
+        retry_after: None,
+    };
     let frames = [
-        wire::encode(&Message::Authenticate { api_key: ApiKey::new("x"), agent: None }),
+        wire::encode(&Message::Authenticate {
+            api_key: ApiKey::new("x"),
+            agent: None,
+        }),
         wire::encode(&Message::AuthenticateResponse(Ok(Granted::default()))),
         wire::encode(&Message::AuthenticateResponse(Err(denied))),
         wire::encode(&Message::ChannelOpen),
@@ -742,7 +835,9 @@ fn every_state_withstands_every_input() {
         wire::encode(&Message::ToServer(Bytes::from_static(b"QUIT\r\n"))),
         wire::encode(&Message::FromServer(Bytes::from_static(b"250 ok\r\n"))),
         wire::encode(&Message::FromServer(Bytes::from_static(b"550 no\r\n"))),
-        wire::encode(&Message::FromServer(Bytes::from_static(b"\0\xffgarbage\r\n"))),
+        wire::encode(&Message::FromServer(Bytes::from_static(
+            b"\0\xffgarbage\r\n",
+        ))),
         wire::encode(&Message::ChannelClosed { reason: None }),
         wire::encode(&Message::ChannelError(error)),
         Frame::Text(Bytes::from_static(b"{\"type\":\"SOMETHING_NEW\"}")),
@@ -755,9 +850,15 @@ fn every_state_withstands_every_input() {
         let mut inputs: Vec<fn(LinkId, &[Frame]) -> Input> = vec![
             |link, _| Input::Accepted { link, peer: None },
             |link, _| Input::Opened { link },
-            |link, _| Input::OpenFailed { link, why: OpenError::Abandoned },
+            |link, _| Input::OpenFailed {
+                link,
+                why: OpenError::Abandoned,
+            },
             |link, _| Input::Written { link },
-            |link, _| Input::Closed { link, why: Closure::Local },
+            |link, _| Input::Closed {
+                link,
+                why: Closure::Local,
+            },
         ];
         inputs.truncate(5);
         for case in 0..inputs.len() + frames.len() {
@@ -781,7 +882,9 @@ fn every_state_withstands_every_input() {
                     assert_eq!(bench.state(), state, "a stranger's input changes nothing");
                 }
                 // Whatever has happened, the machine comes to an end, and no submission is lost.
-                bench.pump.command(bench.now, |client, now| client.stop(now));
+                bench
+                    .pump
+                    .command(bench.now, |client, now| client.stop(now));
                 bench.run();
                 assert!(bench.client().is_finished());
                 let Some(Event::Terminated { left }) = bench.events.last() else {
@@ -798,7 +901,9 @@ fn every_state_withstands_every_input() {
 fn the_transition_table_names_every_state_and_reaches_them_all() {
     let mut reached = vec![ConnectionState::Disconnected];
     for index in 0.. {
-        let Some(state) = reached.get(index).copied() else { break };
+        let Some(state) = reached.get(index).copied() else {
+            break;
+        };
         for next in state.successors() {
             assert_ne!(*next, state);
             if !reached.contains(next) {

@@ -129,6 +129,14 @@ pub struct Denied {
     pub permanent: Option<bool>,
 }
 
+impl Denied {
+    /// Whether the same key will be refused again. A relay that says neither that nor when to come back
+    /// means it for good.
+    pub fn is_permanent(&self) -> bool {
+        self.permanent.unwrap_or(self.retry_after.is_none())
+    }
+}
+
 /// A channel that could not be opened, or broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
