@@ -1,0 +1,8 @@
+//! The embedded mailbox: a mail server for some addresses or domains, with a Maildir for each address.
+
+mod delivery;
+mod directory;
+mod name;
+
+pub(crate) use delivery::Delivery;
+pub(crate) use directory::{Directory, Maildir};
