@@ -1,7 +1,8 @@
 //! The handle to a running mail client.
 
+use super::{Missed, news};
 use crate::{Application, Config, Driver, Stopped, seed, spawn_with};
-use futures_util::{Stream, stream};
+use futures_util::Stream;
 use relay_proto::{
     Time,
     mail::client::{
@@ -11,9 +12,6 @@ use relay_proto::{
 };
 use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::{broadcast, oneshot};
-
-/// Events kept for a reader that is behind; beyond that it is told how many it has missed.
-const EVENTS: usize = 1024;
 
 /// A running mail client. Cheap to clone; all clones are the same client.
 ///
@@ -48,7 +46,7 @@ impl Client {
         let machine = machine::Client::new(config, seed(), Time::ZERO);
         let driver = spawn_with(machine, transport, |_| Desk {
             waiting: BTreeMap::new(),
-            news: broadcast::Sender::new(EVENTS),
+            news: news::sender(),
         });
         Self { driver }
     }
@@ -136,14 +134,8 @@ impl Client {
     pub async fn events(
         &self,
     ) -> Result<impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<>, Stopped> {
-        let news = self.driver.call(|_, desk, _| desk.news.subscribe()).await?;
-        Ok(Box::pin(stream::unfold(news, |mut news| async {
-            match news.recv().await {
-                Ok(event) => Some((Ok(event), news)),
-                Err(broadcast::error::RecvError::Lagged(count)) => Some((Err(Missed(count)), news)),
-                Err(broadcast::error::RecvError::Closed) => None,
-            }
-        })))
+        let subscribed = self.driver.call(|_, desk, _| desk.news.subscribe()).await?;
+        Ok(news::stream(subscribed))
     }
 
     /// Takes no more submissions, finishes those accepted for up to `patience`, closes the link and ends.
@@ -232,11 +224,6 @@ pub enum SendError {
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
-
-/// How many events a reader was too slow for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} events were missed")]
-pub struct Missed(pub u64);
 
 /// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
 struct Desk {
