@@ -246,6 +246,28 @@ fn a_lost_link_ends_its_transaction_once() {
 }
 
 #[test]
+fn a_link_is_closed_once_whatever_still_comes() {
+    let mut server = Server::new(config());
+    let (now, link) = (Time::ZERO, link(0));
+    server.handle_input(now, Input::Accepted { link, peer: None });
+    let mut closed = 0;
+    for bytes in ["QUIT\r\n", "NOOP\r\n"] {
+        let frame = Frame::Binary(Bytes::from(bytes));
+        server.handle_input(now, Input::Frame { link, frame });
+        server.handle_input(now, Input::Written { link });
+        server.shutdown(now);
+        while let Some(action) = server.poll_action() {
+            closed += usize::from(matches!(action, Action::Close { .. }));
+        }
+    }
+    assert_eq!(closed, 1);
+    assert!(!server.is_finished());
+    let why = Closure::Local;
+    server.handle_input(now, Input::Closed { link, why });
+    assert!(server.is_finished());
+}
+
+#[test]
 fn what_a_client_gives_up_is_reset() {
     let mut config = config();
     config.session.max_message_bytes = Some(5);

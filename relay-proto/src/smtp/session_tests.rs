@@ -292,7 +292,7 @@ fn too_much_content_is_swallowed_and_refused_at_its_end() {
     // The dots of transparency do not count: ten bytes are ten bytes.
     let (requests, output) = say(
         &mut greeted(config.clone()),
-        format!("{open}..345678\r\n.\r\n"),
+        format!("{open}..3456789\r\n.\r\n"),
     );
     assert_eq!(codes(&output), [250, 250, 250, 354, 250]);
     assert_eq!(requests.last(), Some(&Request::EndOfContent));
