@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{config::Layer, failure::Failure, rules};
+use crate::{config::Layer, failure::Failure};
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     error::ErrorKind,
@@ -8,7 +8,7 @@ use clap::{
 use relay_proto::{
     Priority, WebSocketUrl,
     mail::wire::ApiKey,
-    smtp::{Address, ReversePath},
+    smtp::{Address, AddressError, ReversePath},
 };
 use std::{convert::Infallible, num::NonZeroU32, path::PathBuf};
 
@@ -136,7 +136,7 @@ pub(crate) fn api_key(text: &str) -> Result<ApiKey, Infallible> {
     Ok(ApiKey::new(text))
 }
 
-fn reverse_path(text: &str) -> Result<ReversePath, rules::RuleError> {
+fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
     match text {
         "<>" => Ok(ReversePath::Null),
         _ => Ok(ReversePath::Mailbox(text.parse()?)),

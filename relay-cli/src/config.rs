@@ -3,11 +3,18 @@
 use crate::{
     args::{api_key, is_shadowed},
     keys::{self, KeyError},
-    rules::{Domain, Network, Recipients, Upstream},
+    rules::{Network, Upstream},
 };
 use clap::{ArgMatches, Args, parser::ValueSource};
 use ipnet::IpNet;
-use relay_proto::{StreamAddress, mail::wire::ApiKey};
+use relay_proto::{
+    StreamAddress,
+    mail::{
+        relay::{Domain, RecipientPattern},
+        wire::ApiKey,
+    },
+    smtp::HostName,
+};
 use relay_tokio::{TlsAcceptor, TlsError, tls_acceptor};
 use serde::{Deserialize, Deserializer};
 use std::{
@@ -84,10 +91,14 @@ pub(crate) struct Layer {
         value_delimiter = ','
     )]
     #[serde(deserialize_with = "list")]
-    allow_rcpt: Vec<Recipients>,
+    allow_rcpt: Vec<RecipientPattern>,
     /// Take no message with more bytes than this [default: 67108864]
     #[arg(long, value_name = "N", env = "RELAY_MAX_MESSAGE_BYTES")]
     max_message_bytes: Option<NonZeroU64>,
+    /// The relay's name in SMTP; some mail servers want one that the DNS knows [default: localhost]
+    #[arg(long, value_name = "NAME", env = "RELAY_HOST_NAME")]
+    #[serde(deserialize_with = "one")]
+    host_name: Option<HostName>,
     /// What to log: error, warn, info, debug, trace or a filter such as relay=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "RELAY_LOG")]
     #[serde(deserialize_with = "one")]
@@ -148,6 +159,7 @@ impl Layer {
             allow_net: or(self.allow_net, lower.allow_net),
             allow_rcpt: or(self.allow_rcpt, lower.allow_rcpt),
             max_message_bytes: self.max_message_bytes.or(lower.max_message_bytes),
+            host_name: self.host_name.or(lower.host_name),
             log: self.log.or(lower.log),
         }
     }
@@ -178,8 +190,9 @@ pub(crate) struct Settings {
     /// Empty: any.
     pub(crate) allow_net: Vec<IpNet>,
     /// Empty: any.
-    pub(crate) allow_rcpt: Vec<Recipients>,
+    pub(crate) allow_rcpt: Vec<RecipientPattern>,
     pub(crate) max_message_bytes: u64,
+    pub(crate) host_name: HostName,
     pub(crate) log: EnvFilter,
 }
 
@@ -225,9 +238,15 @@ impl Settings {
             max_message_bytes: layer
                 .max_message_bytes
                 .map_or(MAX_MESSAGE_BYTES, NonZeroU64::get),
+            host_name: layer.host_name.unwrap_or_else(local_host),
             log: layer.log.unwrap_or_default().filter(),
         })
     }
+}
+
+/// The name of a host that does not say who it is.
+pub(crate) fn local_host() -> HostName {
+    "localhost".parse().expect("localhost is a domain")
 }
 
 /// Why a relay cannot start with these settings: one line that names what to fix.

@@ -102,7 +102,7 @@ fn the_file_says_what_options_say() {
     let keys = file("two\n");
     let file = file(&format!(
         "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
-         allow-sender = 'Example.org'\nallow-net = ['10.0.0.0/8']\nallow-rcpt = ['a@b.example', 'c.example']\n\
+         allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-rcpt = ['a@b.example', 'c.example']\n\
          max-message-bytes = 1000\nlog = 'debug'\n",
         keys.path().display()
     ));
@@ -111,7 +111,7 @@ fn the_file_says_what_options_say() {
     assert_eq!(settings.api_keys, [ApiKey::new("one"), ApiKey::new("two")]);
     let upstream = StreamAddress::new("mx.example", 465, true);
     assert_eq!(settings.destination, Destination::Upstream(upstream));
-    assert_eq!(settings.allow_sender, [Domain("example.org".to_owned())]);
+    assert_eq!(settings.allow_sender, ["example.org".parse().unwrap()]);
     assert_eq!(settings.allow_net[0].to_string(), "10.0.0.0/8");
     assert_eq!(settings.allow_rcpt.len(), 2);
     assert_eq!(settings.max_message_bytes, 1000);

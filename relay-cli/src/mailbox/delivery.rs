@@ -39,15 +39,13 @@ impl Delivery {
     /// Begins a message for these mailboxes with the header lines of a final delivery (RFC 5321, section 4.4).
     ///
     /// `recipient` is named in the trace only where it is the only one, so that nobody learns of the others.
-    /// None where there is no mailbox.
-    ///
     /// # Errors
     ///
-    /// Where the directories or the file cannot be made.
+    /// Where the directories or the file cannot be made, or there is no mailbox.
     pub(crate) fn begin(
         reverse_path: &ReversePath,
         recipients: Vec<(ForwardPath, Maildir)>,
-    ) -> io::Result<Option<Self>> {
+    ) -> io::Result<Self> {
         let only_recipient = match &*recipients {
             [(recipient, _)] => Some(recipient.clone()),
             _ => None,
@@ -55,9 +53,7 @@ impl Delivery {
         let mut maildirs: Vec<_> = recipients.into_iter().map(|(_, maildir)| maildir).collect();
         maildirs.sort();
         maildirs.dedup();
-        let Some(last) = maildirs.last() else {
-            return Ok(None);
-        };
+        let last = maildirs.last().ok_or(io::ErrorKind::InvalidInput)?;
         for maildir in &maildirs {
             maildir.create()?;
         }
@@ -67,12 +63,12 @@ impl Delivery {
         let mut file = BufWriter::new(private_file(&path)?);
         let unfinished = Unfinished(path);
         file.write_all(trace(reverse_path, only_recipient.as_ref(), &name, now).as_bytes())?;
-        Ok(Some(Self {
+        Ok(Self {
             maildirs,
             name,
             unfinished,
             file,
-        }))
+        })
     }
 
     /// Writes the next bytes of the message as they came: line ends stay CRLF.
@@ -164,9 +160,7 @@ mod tests {
             (path, maildir)
         });
         let sender = ReversePath::Mailbox("alice@example.org".parse().unwrap());
-        Delivery::begin(&sender, recipients.collect())
-            .unwrap()
-            .unwrap()
+        Delivery::begin(&sender, recipients.collect()).unwrap()
     }
 
     fn files(root: &Path) -> Vec<PathBuf> {

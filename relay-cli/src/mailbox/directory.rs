@@ -1,8 +1,10 @@
 //! Which addresses have a mailbox, and where it is.
 
 use super::name::file_name;
-use crate::rules::Recipients;
-use relay_proto::smtp::{ForwardPath, Reply, reply};
+use relay_proto::{
+    mail::relay::RecipientPattern,
+    smtp::{Address, ForwardPath, Reply, reply},
+};
 use std::{
     fs::DirBuilder,
     io,
@@ -17,7 +19,7 @@ const LOCAL_DOMAIN: &str = "localhost";
 pub(crate) struct Directory {
     root: PathBuf,
     /// Empty: any address has a mailbox.
-    allowed: Vec<Recipients>,
+    allowed: Vec<RecipientPattern>,
 }
 
 impl Directory {
@@ -27,7 +29,7 @@ impl Directory {
     /// # Errors
     ///
     /// Where there is no such directory and none can be created, or nothing can be written into it.
-    pub(crate) fn open(root: &Path, allowed: Vec<Recipients>) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, allowed: Vec<RecipientPattern>) -> io::Result<Self> {
         create(root)?;
         // Finds out now, and not with the first message, whether it can be written to.
         tempfile::tempfile_in(root)?;
@@ -37,7 +39,7 @@ impl Directory {
 
     /// The mailbox of a recipient.
     ///
-    /// Letter case makes no difference, in local parts either, as is usual. `<Postmaster>` has a mailbox
+    /// The case of ASCII letters makes no difference, in local parts either, as is usual. `<Postmaster>` has a mailbox
     /// always, and so has the postmaster of every domain that has any (RFC 5321, section 4.5.1).
     ///
     /// # Errors
@@ -46,13 +48,8 @@ impl Directory {
     pub(crate) fn maildir(&self, recipient: &ForwardPath) -> Result<Maildir, Reply> {
         let (local_part, domain) = match recipient.address() {
             None => ("postmaster", LOCAL_DOMAIN),
-            Some(address) => {
-                let (local_part, domain) = (address.local_part(), address.domain());
-                if !self.allows(local_part, domain) {
-                    return Err(reply(550, "5.1.1", "No such mailbox here"));
-                }
-                (local_part, domain)
-            }
+            Some(address) if self.allows(address) => (address.local_part(), address.domain()),
+            Some(_) => return Err(reply(550, "5.1.1", "No such mailbox here")),
         };
         match (file_name(domain), file_name(local_part)) {
             (Some(domain), Some(local_part)) => {
@@ -62,17 +59,15 @@ impl Directory {
         }
     }
 
-    fn allows(&self, local_part: &str, domain: &str) -> bool {
-        let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
-        let is_postmaster = local_part.eq_ignore_ascii_case("postmaster");
+    fn allows(&self, address: &Address) -> bool {
+        let is_postmaster = address.local_part().eq_ignore_ascii_case("postmaster");
+        let hosts = |pattern: &RecipientPattern| match pattern {
+            RecipientPattern::Address(allowed) => address.has_domain(allowed.domain()),
+            RecipientPattern::Domain(domain) => domain.has(address),
+        };
+        let mut allowed = self.allowed.iter();
         self.allowed.is_empty()
-            || self.allowed.iter().any(|allowed| match allowed {
-                Recipients::Domain(allowed) => same(&allowed.0, domain),
-                Recipients::Address(allowed) => {
-                    same(allowed.domain(), domain)
-                        && (is_postmaster || same(allowed.local_part(), local_part))
-                }
-            })
+            || allowed.any(|pattern| pattern.has(address) || is_postmaster && hosts(pattern))
     }
 }
 

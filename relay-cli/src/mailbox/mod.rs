@@ -3,6 +3,9 @@
 mod delivery;
 mod directory;
 mod name;
+mod server;
 
-pub(crate) use delivery::Delivery;
-pub(crate) use directory::{Directory, Maildir};
+use delivery::Delivery;
+pub(crate) use directory::Directory;
+use directory::Maildir;
+pub(crate) use server::MailboxServer;

@@ -5,13 +5,13 @@ use std::fmt::Write;
 /// The longest file name common file systems take, in bytes.
 const LONGEST: usize = 255;
 
-/// A file name for a domain or a local part: lower case, and whatever could mean something to a file system
+/// A file name for a domain or a local part: ASCII letters in lower case, and whatever could mean something to a file system
 /// written as `%` and hexadecimal digits. Different texts have different names, but for case.
 ///
 /// None where the name would be too long for a file system.
 pub(super) fn file_name(text: &str) -> Option<String> {
     let mut name = String::new();
-    for (index, character) in text.to_lowercase().chars().enumerate() {
+    for (index, character) in text.to_ascii_lowercase().chars().enumerate() {
         if is_harmless(character) && !(character == '.' && index == 0) {
             name.push(character);
         } else {
