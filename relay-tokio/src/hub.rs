@@ -146,6 +146,8 @@ where
             }
             Action::Send { link, frame } => {
                 if let Some(entry) = self.links.get(&link) {
+                    // Before the frame: what it says may be leave for the peer to send more at once.
+                    entry.handle.allow(self.pump.machine().read_limit(link));
                     entry.handle.send(frame);
                     self.unsettled.insert(link);
                 }
@@ -250,17 +252,21 @@ where
     async fn end(self) {
         let Self {
             mut facts,
-            stage,
+            reports,
+            commands,
+            application,
             links,
+            stage,
             ..
         } = self;
+        drop((commands, application));
         stage.send_replace(true);
         for entry in links.values() {
             if let Some(opening) = &entry.opening {
                 opening.abort();
             }
         }
-        drop(links);
+        drop((links, reports));
         // Every task of this hub holds a sender for as long as it lives; each ends within its timeout.
         while facts.recv().await.is_some() {}
         drop(stage);
