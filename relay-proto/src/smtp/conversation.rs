@@ -166,7 +166,9 @@ impl DialogueError {
             Self::NoRecipient { rejected } => {
                 rejected.iter().any(|(_, reply)| reply.is_transient())
             }
-            Self::Script { reply, delivered, .. } => reply.is_transient() && !delivered,
+            Self::Script {
+                reply, delivered, ..
+            } => reply.is_transient() && !delivered,
             Self::Unsupported { .. } | Self::TooLarge { .. } => false,
             // A server in disorder may be in order again.
             Self::Garbled { .. } | Self::OutOfTurn { .. } => true,

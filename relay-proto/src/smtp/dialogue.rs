@@ -77,19 +77,21 @@ impl Dialogue {
             Step::Data => self.refused(Stage::Data, reply),
             Step::Content { .. } => {
                 // The server speaks before its turn. QUIT would be content to it, so nothing more is said.
+                let (stage, rejected) = (Stage::Content, mem::take(&mut self.rejected));
                 self.fail(DialogueError::Refused {
-                    stage: Stage::Content,
+                    stage,
                     reply,
-                    rejected: mem::take(&mut self.rejected),
+                    rejected,
                 });
             }
             Step::EndOfData if reply.code().class() == 2 => {
-                self.decide(Ok(Completed {
+                let completed = Completed {
                     reply,
                     accepted: mem::take(&mut self.accepted),
                     rejected: mem::take(&mut self.rejected),
                     transcript: Vec::new(),
-                }));
+                };
+                self.decide(Ok(completed));
                 self.say(&Command::Quit);
             }
             Step::EndOfData => self.refused(Stage::EndOfData, reply),

@@ -219,12 +219,15 @@ impl ScriptRun {
                 }
                 self.step = Step::Line(next);
             }
-            _ => self.decide(Ok(Completed {
-                reply,
-                accepted: Vec::new(),
-                rejected: Vec::new(),
-                transcript: mem::take(&mut self.transcript),
-            })),
+            _ => {
+                let completed = Completed {
+                    reply,
+                    accepted: Vec::new(),
+                    rejected: Vec::new(),
+                    transcript: mem::take(&mut self.transcript),
+                };
+                self.decide(Ok(completed));
+            }
         }
     }
 
@@ -233,11 +236,12 @@ impl ScriptRun {
         if reply.code().as_u16() != 421 {
             self.say(&Command::Quit);
         }
-        self.decide(Err(DialogueError::Script {
+        let error = DialogueError::Script {
             reply,
             transcript: mem::take(&mut self.transcript),
             delivered: self.delivered,
-        }));
+        };
+        self.decide(Err(error));
     }
 
     fn say(&mut self, command: &Command) -> Bytes {
