@@ -1,7 +1,7 @@
 //! Channels: where a client's SMTP session and an upstream meet.
 
 use super::{
-    Event, Phase, Policy, Refused, Relay, RelayConfig, RESTARTS,
+    Event, Phase, Policy, RESTARTS, Refused, Relay, RelayConfig,
     client_link::{Channel, ClientLink, OpenChannel, Serving, State},
     output::{Outgoing, Output},
     trouble::Trouble,
@@ -10,14 +10,11 @@ use super::{
 use crate::{
     CloseCode, LinkId, Time,
     mail::wire::{ChannelError, Message},
-    smtp::{Capabilities, Reply, Request, Session, SessionConfig, Size, Turn, reply},
+    smtp::{Capabilities, Reply, Request, Session, SessionConfig, Turn, reply},
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::{boxed::Box, format, string::String};
 use bytes::{Bytes, BytesMut};
-use core::{mem, net::IpAddr, time::Duration};
+use core::{net::IpAddr, time::Duration};
 
 /// The shortest time after which a client may try again what failed for the moment; the longest is twice that.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -98,7 +95,7 @@ impl Relay {
     }
 
     /// The upstream has greeted: the session begins.
-    pub(super) fn channel_ready(&mut self, link: LinkId) {
+    pub(super) fn channel_ready(&mut self, now: Time, link: LinkId) {
         let Some(ClientLink {
             outgoing,
             state: State::Serving(Serving { policy, channel }),
@@ -107,7 +104,11 @@ impl Relay {
         else {
             return;
         };
-        let Channel::Opening { upstream: id, early } = channel else {
+        let Channel::Opening {
+            upstream: id,
+            early,
+        } = channel
+        else {
             return;
         };
         let Some(upstream) = self.upstreams.get(id) else {
@@ -117,18 +118,21 @@ impl Relay {
         let mut session = Session::new(config);
         session.greet(reply(220, "", format!("{} ESMTP", self.config.host_name)));
         session.handle_bytes(early);
-        *channel = Channel::Open(OpenChannel {
+        *channel = Channel::Open(Box::new(OpenChannel {
             upstream: *id,
             session,
-            active: Time::ZERO,
-        });
+            active: now,
+        }));
         outgoing.send_message(&Message::ChannelReady, &mut self.output);
         self.output.events.push_back(Event::ChannelOpened { link });
     }
 
     /// The upstream has answered what the client asked for.
     pub(super) fn channel_reply(&mut self, link: LinkId, upstream: LinkId, reply: Reply) {
-        if let Some(open) = self.clients.get_mut(&link).and_then(ClientLink::open_channel)
+        if let Some(open) = self
+            .clients
+            .get_mut(&link)
+            .and_then(ClientLink::open_channel)
             && open.upstream == upstream
         {
             open.session.respond(reply);
@@ -193,13 +197,7 @@ impl Relay {
     }
 
     /// The channel has lost its upstream.
-    pub(super) fn channel_lost(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        loss: Loss,
-        trouble: &Trouble,
-    ) {
+    pub(super) fn channel_lost(&mut self, now: Time, link: LinkId, loss: Loss, trouble: &Trouble) {
         let server = format!("the mail server {} {trouble}", self.config.upstream);
         let retry_after = Some(RETRY_AFTER + self.random.up_to(RETRY_AFTER));
         let refusal = match trouble {
@@ -227,7 +225,9 @@ impl Relay {
             }
             Loss::BetweenCommands | Loss::Unanswered => {
                 let text = format!("Nothing was delivered: {server}");
-                let last_reply = refusal.cloned().unwrap_or_else(|| reply(451, "4.4.2", text));
+                let last_reply = refusal
+                    .cloned()
+                    .unwrap_or_else(|| reply(451, "4.4.2", text));
                 let reason = Some(server);
                 (Some(last_reply), Message::ChannelClosed { reason })
             }
@@ -334,9 +334,9 @@ impl Exchange<'_> {
                 if let Err(reply) = self.policy.check_recipient(&forward_path) {
                     return self.refuse(Refused::Recipient(forward_path), reply);
                 }
-                self.upstream
-                    .as_mut()
-                    .is_some_and(|upstream| upstream.recipient(forward_path, config, now, self.output))
+                self.upstream.as_mut().is_some_and(|upstream| {
+                    upstream.recipient(forward_path, config, now, self.output)
+                })
             }
             Request::Data => self
                 .upstream
@@ -353,7 +353,10 @@ impl Exchange<'_> {
                 .as_mut()
                 .is_some_and(|upstream| upstream.end_of_content(config, now, self.output)),
             Request::Reset => {
-                if let Some(upstream) = &mut self.upstream {
+                // A session that is over lets go of the upstream altogether.
+                if self.session.turn() != Turn::Over
+                    && let Some(upstream) = &mut self.upstream
+                {
                     upstream.reset(config, now, self.output);
                 }
                 true
@@ -377,11 +380,7 @@ impl Exchange<'_> {
 }
 
 /// What the client may use: what both the relay and this upstream carry.
-fn session_config(
-    config: &RelayConfig,
-    policy: &Policy,
-    upstream: &Capabilities,
-) -> SessionConfig {
+fn session_config(config: &RelayConfig, policy: &Policy, upstream: &Capabilities) -> SessionConfig {
     let limits = [policy.max_message_bytes, upstream.max_message_bytes()];
     SessionConfig {
         host_name: config.host_name.clone(),

@@ -7,7 +7,7 @@ use crate::{
     mail::wire::Violation,
     smtp::{Session, Turn},
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use bytes::BytesMut;
 use core::net::IpAddr;
 
@@ -58,7 +58,7 @@ pub(super) enum Channel {
         early: BytesMut,
     },
     /// In use.
-    Open(OpenChannel),
+    Open(Box<OpenChannel>),
 }
 
 pub(super) struct OpenChannel {
@@ -93,12 +93,7 @@ impl Early {
 }
 
 impl ClientLink {
-    pub(super) fn new(
-        link: LinkId,
-        peer: Option<IpAddr>,
-        config: &RelayConfig,
-        now: Time,
-    ) -> Self {
+    pub(super) fn new(link: LinkId, peer: Option<IpAddr>, config: &RelayConfig, now: Time) -> Self {
         Self {
             peer,
             heartbeat: Heartbeat::new(config.heartbeat_interval, now),
@@ -111,7 +106,7 @@ impl ClientLink {
     }
 
     /// The upstream of the channel, if one is open or being opened.
-    pub(super) const fn upstream(&self) -> Option<LinkId> {
+    pub(super) fn upstream(&self) -> Option<LinkId> {
         match &self.state {
             State::Serving(serving) => match &serving.channel {
                 Channel::Opening { upstream, .. } => Some(*upstream),
@@ -122,7 +117,7 @@ impl ClientLink {
         }
     }
 
-    pub(super) const fn open_channel(&mut self) -> Option<&mut OpenChannel> {
+    pub(super) fn open_channel(&mut self) -> Option<&mut OpenChannel> {
         match &mut self.state {
             State::Serving(Serving {
                 channel: Channel::Open(open),
@@ -150,9 +145,7 @@ impl ClientLink {
         let waiting_for_upstream = match &serving.channel {
             Channel::Never | Channel::Ended => false,
             Channel::Opening { early, .. } => early.len() >= EARLY_LIMIT,
-            Channel::Open(open) => {
-                open.session.buffered() + upstream_unwritten > HIGH_WATER
-            }
+            Channel::Open(open) => open.session.buffered() + upstream_unwritten > HIGH_WATER,
         };
         if waiting_for_upstream || self.outgoing.bytes() > REPLIES_HIGH_WATER {
             0
@@ -162,7 +155,11 @@ impl ClientLink {
     }
 
     /// The next timer; `waits_for_client`: the upstream of its channel does.
-    pub(super) fn deadline(&self, config: &RelayConfig, waits_for_client: bool) -> Option<Deadline> {
+    pub(super) fn deadline(
+        &self,
+        config: &RelayConfig,
+        waits_for_client: bool,
+    ) -> Option<Deadline> {
         let heartbeat = self.heartbeat.deadline();
         let own = match &self.state {
             State::Closing { .. } => return None,

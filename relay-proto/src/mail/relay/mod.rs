@@ -4,6 +4,7 @@ mod channel;
 mod client_link;
 mod config;
 mod event;
+mod handshake;
 mod output;
 mod policy;
 mod timers;
@@ -226,7 +227,9 @@ impl Relay {
         let client = ClientLink::new(link, peer, &self.config, now);
         self.clients.insert(link, client);
         self.undecided.insert(link);
-        self.output.events.push_back(Event::Connected { link, peer });
+        self.output
+            .events
+            .push_back(Event::Connected { link, peer });
     }
 
     fn client_frame(&mut self, now: Time, link: LinkId, frame: &Frame) {
@@ -373,7 +376,7 @@ impl Relay {
         {
             match news {
                 News::Nothing => {}
-                News::Greeted => self.channel_ready(client),
+                News::Greeted => self.channel_ready(now, client),
                 News::Replied(reply) => self.channel_reply(client, link, reply),
                 News::Failed(trouble) => self.upstream_failed(now, link, &trouble, false),
             }
@@ -567,7 +570,11 @@ impl Machine for Relay {
 
     fn read_limit(&self, link: LinkId) -> usize {
         if let Some(upstream) = self.upstreams.get(&link) {
-            return if upstream.is_closing() { 0 } else { REPLY_LIMIT };
+            return if upstream.is_closing() {
+                0
+            } else {
+                REPLY_LIMIT
+            };
         }
         let Some(client) = self.clients.get(&link) else {
             return 0;

@@ -61,9 +61,9 @@ impl Policy {
         let network_allowed = self.networks.is_empty()
             || peer.is_some_and(|peer| self.networks.iter().any(|network| network.contains(&peer)));
         let domain_allowed = self.sender_domains.is_empty()
-            || sender
-                .address()
-                .is_some_and(|address| self.sender_domains.iter().any(|domain| domain.has(address)));
+            || sender.address().is_some_and(|address| {
+                self.sender_domains.iter().any(|domain| domain.has(address))
+            });
         if network_allowed && domain_allowed {
             Ok(())
         } else {

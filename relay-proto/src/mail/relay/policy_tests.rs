@@ -10,7 +10,12 @@ fn sender(text: &str) -> ReversePath {
 
 #[test]
 fn senders_are_allowed_by_domain_and_network() {
-    let domains = || vec!["example.org".parse().unwrap(), "[192.0.2.1]".parse().unwrap()];
+    let domains = || {
+        vec![
+            "example.org".parse().unwrap(),
+            "[192.0.2.1]".parse().unwrap(),
+        ]
+    };
     let networks = || {
         vec![
             "10.0.0.0/8".parse().unwrap(),
@@ -96,7 +101,15 @@ fn patterns_are_parsed_and_written_back() {
         let pattern: RecipientPattern = good.parse().unwrap();
         assert_eq!(pattern.to_string(), good);
     }
-    for bad in ["", "@", "a@", "@example.org", "exa mple.org", "a@b@c", "x>y"] {
+    for bad in [
+        "",
+        "@",
+        "a@",
+        "@example.org",
+        "exa mple.org",
+        "a@b@c",
+        "x>y",
+    ] {
         assert!(bad.parse::<RecipientPattern>().is_err(), "{bad}");
         assert!(bad.parse::<Domain>().is_err(), "{bad}");
     }

@@ -2,14 +2,15 @@
 
 use super::{
     Event, Refused, RelayConfig,
+    handshake::{Handshake, HandshakeStep},
     output::{Outgoing, Output},
     trouble::Trouble,
 };
 use crate::{
     Action, CloseCode, Deadline, Endpoint, Frame, LinkId, Time,
     smtp::{
-        Capabilities, Code, Command, ContentEncoder, ForwardPath, Handshake, HandshakeStep,
-        MailParameters, Reply, ReplyParser, ReversePath,
+        Capabilities, Code, Command, ContentEncoder, ForwardPath, MailParameters, Reply,
+        ReplyParser, ReversePath,
     },
 };
 use alloc::{borrow::ToOwned, string::String};
@@ -269,8 +270,23 @@ impl Upstream {
         News::Replied(reply)
     }
 
-    fn greeted(&mut self, handshake: Handshake, reply: Reply, output: &mut Output) -> News {
-        todo_handshake(self, handshake, reply, output)
+    fn greeted(&mut self, mut handshake: Handshake, reply: Reply, output: &mut Output) -> News {
+        match handshake.handle_reply(reply) {
+            HandshakeStep::Send(command) => {
+                self.send(command.to_bytes(), output);
+                self.stage = Stage::Greeting(handshake);
+                News::Nothing
+            }
+            HandshakeStep::Ready(capabilities) => {
+                self.capabilities = capabilities;
+                self.rest(Stage::Idle);
+                News::Greeted
+            }
+            HandshakeStep::Failed(reply) => {
+                self.stage = Stage::Greeting(handshake);
+                News::Failed(Trouble::Refused(reply))
+            }
+        }
     }
 
     fn refused(&self, refused: Refused, reply: &Reply, output: &mut Output) {
