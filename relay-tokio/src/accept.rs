@@ -83,7 +83,10 @@ impl Door {
         let _ = tcp.set_nodelay(true);
         let tls = match &self.kind {
             Kind::WebSocket(tls) => tls.clone(),
-            Kind::Stream => return self.enter(peer, ByteStream::new(tcp)).await,
+            Kind::Stream => {
+                drop(permit);
+                return self.enter(peer, ByteStream::new(tcp)).await;
+            }
         };
         let mut ending = self.ending.clone();
         let upgraded = timeout(self.context.config.handshake_timeout, async {

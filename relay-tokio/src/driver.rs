@@ -44,7 +44,6 @@ where
 /// The machine has ended, so the call was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the machine has ended")]
-#[non_exhaustive]
 pub struct Stopped;
 
 pub(crate) type Command<M, A> = Box<dyn FnOnce(&mut M, &mut A, Time) + Send>;

@@ -128,6 +128,9 @@ fn certificate_detail(problem: &CertificateError) -> String {
             "the certificate is not valid yet; is the clock right?"
         }
         CertificateError::NotValidForName => "the certificate is for another name",
+        CertificateError::BadSignature => {
+            "the certificate is not signed by the issuer it names, or by another of that name"
+        }
         CertificateError::Revoked => "the certificate has been revoked",
         other => return other.to_string(),
     };

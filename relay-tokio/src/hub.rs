@@ -250,17 +250,21 @@ where
     async fn end(self) {
         let Self {
             mut facts,
-            stage,
+            reports,
+            commands,
+            application,
             links,
+            stage,
             ..
         } = self;
+        drop((commands, application));
         stage.send_replace(true);
         for entry in links.values() {
             if let Some(opening) = &entry.opening {
                 opening.abort();
             }
         }
-        drop(links);
+        drop((links, reports));
         // Every task of this hub holds a sender for as long as it lives; each ends within its timeout.
         while facts.recv().await.is_some() {}
         drop(stage);

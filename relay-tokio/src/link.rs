@@ -359,3 +359,7 @@ where
     let mut discarded = [0; 1024];
     while matches!(pin!(socket.read(&mut discarded)).await, Ok(1..)) {}
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;
