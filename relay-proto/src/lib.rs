@@ -13,6 +13,7 @@ pub mod fuzzing;
 pub mod link;
 mod machine;
 pub mod mail;
+mod outbox;
 mod pump;
 mod random;
 pub mod smtp;
@@ -20,6 +21,7 @@ mod time;
 
 pub use endpoint::{Endpoint, EndpointError, StreamAddress, WebSocketUrl};
 pub use machine::{Action, CloseCode, Closure, Deadline, Frame, Input, LinkId, Machine, OpenError};
+pub use outbox::{OutboxLimits, Priority};
 pub use pump::{Pump, Step};
 pub use random::Random;
 pub use time::Time;
