@@ -72,6 +72,7 @@ fn nothing_but_an_address_is_one() {
         ("\"a\\\n\"@b.c", Error::LocalPart),
         ("\"a\tb\"@b.c", Error::LocalPart),
         ("\"a\u{85}b\"@b.c", Error::LocalPart),
+        ("\"a\u{9b}b\"@b.c", Error::LocalPart),
         ("a", Error::MissingDomain),
         ("a b@c.d", Error::MissingDomain),
         ("a\0@c.d", Error::MissingDomain),

@@ -8,6 +8,8 @@ mod content;
 mod envelope;
 mod reply;
 mod reply_parser;
+mod server;
+mod session;
 
 pub use address::{Address, AddressError, ForwardPath, HostName, ReversePath};
 pub use capabilities::{Capabilities, Size};
@@ -19,3 +21,5 @@ pub use reply::{Code, EnhancedCode, ParseEnhancedCodeError, Reply, reply};
 pub use reply_parser::{ReplyError, ReplyParser};
 mod stub;
 pub use stub::*;
+pub use server::{Server, ServerConfig, ServerEvent};
+pub use session::{Request, Session, SessionConfig, Turn};
