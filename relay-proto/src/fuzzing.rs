@@ -12,8 +12,11 @@ use alloc::{string::ToString, vec::Vec};
 use bytes::{Bytes, BytesMut};
 use core::str;
 
+mod session;
 #[cfg(test)]
 mod tests;
+
+pub use session::smtp_session;
 
 /// A URL that parses is written as it was read, and leads somewhere.
 pub fn endpoint(input: &[u8]) {

@@ -9,11 +9,12 @@ use proptest::{collection::vec, prelude::*, sample::select};
 /// The examples every fuzz run begins with, among them what earlier runs have found.
 #[test]
 fn seeds() {
-    const TARGETS: [(&str, fn(&[u8])); 5] = [
+    const TARGETS: [(&str, fn(&[u8])); 6] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
         ("smtp_command", super::smtp_command),
         ("smtp_reply", super::smtp_reply),
+        ("smtp_session", super::smtp_session),
         ("wire", super::wire),
     ];
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
@@ -52,6 +53,14 @@ proptest! {
     #[test]
     fn smtp_command(input in "(MAIL FROM:|RCPT TO:|EHLO |[A-Z]{4} ?)(<([a-z.]{1,4}@[a-z.-]{1,6}|\"[ -~]{0,4}\"@a)?>)?( SIZE=[0-9]{1,3}| BODY=8BITMIME| SMTPUTF8)*\\PC{0,4}") {
         super::smtp_command(input.as_bytes());
+    }
+
+    #[test]
+    fn smtp_session(input in fragments(&[
+        "EHLO a\r\n", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<a@no>\r\n", "RCPT TO:<a@b>\r\n", "RCPT TO:<a@no>\r\n", "DATA\r\n",
+        "hello\r\n", ".\r\n", "..\r\n", "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "\r\n", "\n", "MAIL", "DATA",
+    ])) {
+        super::smtp_session(&input);
     }
 
     #[test]
