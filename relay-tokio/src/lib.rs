@@ -60,6 +60,7 @@ mod driver;
 mod fault;
 mod hub;
 mod link;
+pub mod mail;
 mod tls;
 mod transport;
 
