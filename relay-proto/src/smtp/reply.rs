@@ -309,3 +309,7 @@ fn clean(line: &str, room: usize) -> String {
     }
     cleaned
 }
+
+#[cfg(test)]
+#[path = "reply_tests.rs"]
+mod tests;

@@ -152,3 +152,7 @@ fn parse_line(line: &[u8]) -> Result<(Code, bool, &[u8]), ReplyError> {
         _ => Err(ReplyError::NotAReply),
     }
 }
+
+#[cfg(test)]
+#[path = "reply_parser_tests.rs"]
+mod tests;
