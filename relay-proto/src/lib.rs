@@ -7,6 +7,9 @@ extern crate alloc;
 extern crate std;
 
 mod endpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod link;
 mod machine;
 pub mod mail;
