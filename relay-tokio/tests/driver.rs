@@ -132,13 +132,8 @@ struct Ender {
 
 impl Application<Alarm> for Ender {
     fn handle_event(&mut self, _machine: &mut Alarm, _now: Time, _event: Time) {
-        let driver = self.driver.clone().unwrap();
-        tokio::spawn(async move {
-            driver
-                .call(|machine, _, _| machine.finished = true)
-                .await
-                .unwrap();
-        });
+        let driver = self.driver.clone().expect("it has its handle");
+        tokio::spawn(async move { driver.call(|machine, _, _| machine.finished = true).await });
     }
 
     fn handle_abandoned(&mut self, machine: &mut Alarm, _now: Time) {
