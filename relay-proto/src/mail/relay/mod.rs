@@ -4,7 +4,6 @@ mod channel;
 mod client_link;
 mod config;
 mod event;
-mod handshake;
 mod output;
 mod policy;
 mod timers;

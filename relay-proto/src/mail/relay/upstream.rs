@@ -2,15 +2,14 @@
 
 use super::{
     Event, Refused, RelayConfig,
-    handshake::{Handshake, HandshakeStep},
     output::{Outgoing, Output},
     trouble::Trouble,
 };
 use crate::{
     Action, CloseCode, Deadline, Endpoint, Frame, LinkId, Time,
     smtp::{
-        Capabilities, Code, Command, ContentEncoder, ForwardPath, MailParameters, Reply,
-        ReplyParser, ReversePath,
+        Capabilities, Code, Command, ContentEncoder, ForwardPath, Handshake, HandshakeStep,
+        MailParameters, Reply, ReplyParser, ReversePath,
     },
 };
 use alloc::{borrow::ToOwned, string::String};
@@ -282,7 +281,7 @@ impl Upstream {
                 self.rest(Stage::Idle);
                 News::Greeted
             }
-            HandshakeStep::Failed(reply) => {
+            HandshakeStep::Refused(reply) => {
                 self.stage = Stage::Greeting(handshake);
                 News::Failed(Trouble::Refused(reply))
             }
