@@ -9,7 +9,8 @@ use proptest::{collection::vec, prelude::*, sample::select};
 /// The examples every fuzz run begins with, among them what earlier runs have found.
 #[test]
 fn seeds() {
-    const TARGETS: [(&str, fn(&[u8])); 6] = [
+    type Target = fn(&[u8]);
+    const TARGETS: [(&str, Target); 6] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
         ("smtp_command", super::smtp_command),
