@@ -1,4 +1,5 @@
 //! Client, relay and an SMTP server joined without a socket: on virtual time, with faults, from seeds.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod network;
 
