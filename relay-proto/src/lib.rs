@@ -7,6 +7,9 @@ extern crate alloc;
 extern crate std;
 
 mod endpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod link;
 mod machine;
 pub mod mail;
@@ -17,6 +20,7 @@ pub mod smtp;
 mod time;
 
 pub use endpoint::{Endpoint, EndpointError, StreamAddress, WebSocketUrl};
+pub use link::{BackoffPolicy, LinkError};
 pub use machine::{Action, CloseCode, Closure, Deadline, Frame, Input, LinkId, Machine, OpenError};
 pub use outbox::{OutboxLimits, Priority};
 pub use pump::{Pump, Step};

@@ -94,3 +94,7 @@ fn parse_size(parameter: Option<&str>) -> Size {
         Some(limit) => Size::Limit(limit),
     }
 }
+
+#[cfg(test)]
+#[path = "capabilities_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Message content on its way through DATA: line ends and transparency (RFC 5321 sections 2.3.8 and 4.5.2).
 
 use bytes::{BufMut, BytesMut};
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr2_iter};
 
 /// Writes content in the form DATA wants: every line end a CRLF, a second dot before a dot that begins a line.
 ///
@@ -164,3 +164,23 @@ impl ContentDecoder {
         }
     }
 }
+
+/// How many bytes content has once every line ends in CRLF, without doubled dots: what SIZE counts (RFC 1870 section 3).
+pub(super) fn normalised_len(content: &[u8]) -> u64 {
+    let mut length = content.len() as u64;
+    for end in memchr2_iter(b'\r', b'\n', content) {
+        let paired = match content[end] {
+            b'\r' => content.get(end + 1) == Some(&b'\n'),
+            _ => end > 0 && content[end - 1] == b'\r',
+        };
+        length += u64::from(!paired);
+    }
+    let unfinished = content
+        .last()
+        .is_some_and(|last| !matches!(last, b'\r' | b'\n'));
+    if unfinished { length + 2 } else { length }
+}
+
+#[cfg(test)]
+#[path = "content_tests.rs"]
+mod tests;

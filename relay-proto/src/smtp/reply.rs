@@ -180,26 +180,25 @@ impl Reply {
         enhanced: Option<EnhancedCode>,
         lines: impl Iterator<Item = &'a str>,
     ) -> Self {
-        let mut room = MAX_TEXT;
-        let mut lines: Vec<String> = lines
-            .take(MAX_LINES)
-            .map(|line| {
-                let line = clean(line, room.min(MAX_LINE_TEXT));
-                room -= line.len();
-                line
-            })
-            .collect();
+        let mut lines: Vec<&str> = lines.take(MAX_LINES).collect();
         let mut enhanced = enhanced.filter(|enhanced| enhanced.suits(code));
         if enhanced.is_none()
             && let Some(common) = common_enhanced_code(code, &lines)
         {
             enhanced = Some(common);
             for line in &mut lines {
-                *line = EnhancedCode::split(line)
-                    .map(|(_, rest)| rest.to_string())
-                    .unwrap_or_default();
+                *line = EnhancedCode::split(line).map_or("", |(_, rest)| rest);
             }
         }
+        let mut room = MAX_TEXT;
+        let lines = lines
+            .into_iter()
+            .map(|line| {
+                let line = clean(line, room.min(MAX_LINE_TEXT));
+                room -= line.len();
+                line
+            })
+            .collect();
         Self {
             code,
             enhanced,
@@ -286,10 +285,10 @@ pub fn reply(code: u16, enhanced: &str, text: impl Into<String>) -> Reply {
     Reply::new(code, enhanced, text)
 }
 
-fn common_enhanced_code(code: Code, lines: &[String]) -> Option<EnhancedCode> {
+fn common_enhanced_code(code: Code, lines: &[&str]) -> Option<EnhancedCode> {
     let (first, _) = EnhancedCode::split(lines.first()?)?;
     let same =
-        |line: &String| EnhancedCode::split(line).is_some_and(|(enhanced, _)| enhanced == first);
+        |line: &&str| EnhancedCode::split(line).is_some_and(|(enhanced, _)| enhanced == first);
     (first.suits(code) && lines.iter().all(same)).then_some(first)
 }
 
@@ -309,3 +308,7 @@ fn clean(line: &str, room: usize) -> String {
     }
     cleaned
 }
+
+#[cfg(test)]
+#[path = "reply_tests.rs"]
+mod tests;

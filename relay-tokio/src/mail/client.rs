@@ -16,14 +16,15 @@ use tokio::sync::{broadcast, oneshot};
 /// A running mail client. Cheap to clone; all clones are the same client.
 ///
 /// ```no_run
-/// use relay_proto::{mail::{client::{ClientConfig, Submission}, wire::ApiKey}, smtp::Envelope};
+/// use relay_proto::{mail::{client::{ClientConfig, Submission}, wire::ApiKey}, smtp::{Address, Envelope}};
 /// use relay_tokio::{Config, mail::Client};
 ///
 /// # async fn send() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = ClientConfig::new("wss://relay.example/".parse()?, ApiKey::new("the key"));
 /// let client = Client::start(config, Config::default());
-/// let envelope = Envelope::new("alice@example.org".parse()?, [client_address("bob@example.net")?])?;
-/// # fn client_address(text: &str) -> Result<relay_proto::smtp::Address, relay_proto::smtp::AddressError> { text.parse() }
+/// let alice: Address = "alice@example.org".parse()?;
+/// let bob: Address = "bob@example.net".parse()?;
+/// let envelope = Envelope::new(alice, [bob])?;
 /// let receipt = client.send(Submission::message(envelope, "Subject: hello\r\n\r\nHello, Bob.\r\n".into())).await?;
 /// println!("accepted: {}", receipt.reply);
 /// # Ok(())

@@ -31,7 +31,7 @@ pub(super) enum Channel {
         entry: Entry<Delivery>,
         started: Time,
         until: Time,
-        conversation: Box<Conversation>,
+        conversation: Box<dyn Conversation>,
     },
     /// Over for us; the relay has not said so yet. Frames of it may still come and are ignored, since in
     /// the base dialect nothing tells them from those of the next channel.
@@ -89,15 +89,13 @@ impl Client {
             Channel::Opening { entry, started, .. } => {
                 self.enter(now, ConnectionState::ChannelReady);
                 let host_name = self.config.host_name.clone();
-                let conversation =
-                    Box::new(match &entry.item.submission.work {
-                        Work::Message { envelope, content } => Conversation::Message(
-                            Dialogue::new(host_name, envelope.clone(), content.clone()),
-                        ),
-                        Work::Script(script) => {
-                            Conversation::Script(ScriptRun::new(host_name, script.clone()))
-                        }
-                    });
+                let conversation: Box<dyn Conversation> = match &entry.item.submission.work {
+                    Work::Message { envelope, content } => {
+                        let (envelope, content) = (envelope.clone(), content.clone());
+                        Box::new(Dialogue::new(host_name, envelope, content))
+                    }
+                    Work::Script(script) => Box::new(ScriptRun::new(host_name, script.clone())),
+                };
                 let until = started.after(self.config.timeouts.message);
                 Channel::Ready {
                     entry,
@@ -136,19 +134,29 @@ impl Client {
 
     /// Settles the submission as soon as its dialogue has an outcome.
     fn settle_channel(&mut self, now: Time) {
-        match mem::replace(&mut self.channel, Channel::None) {
+        let (entry, started, conversation) = match mem::replace(&mut self.channel, Channel::None) {
             Channel::Ready {
                 entry,
                 started,
                 conversation,
                 ..
-            } if conversation.is_decided() => {
-                // The server has spoken through the whole path: the link is worth its backoff again.
-                self.uplink.proven();
-                self.leave_channel(now, None);
-                self.conclude(now, entry, started, *conversation);
+            } if conversation.outcome().is_some() => (entry, started, conversation),
+            undecided => {
+                self.channel = undecided;
+                return;
             }
-            other => self.channel = other,
+        };
+        // The server has spoken through the whole path: the link is worth its backoff again.
+        self.uplink.proven();
+        self.leave_channel(now, None);
+        match conversation.outcome() {
+            Some(Ok(completed)) => self.succeed(now, entry, started, completed.clone()),
+            Some(Err(error)) => {
+                self.enter(now, ConnectionState::ChannelError);
+                let in_doubt = conversation.is_past_end_of_data() && error.reply().is_none();
+                self.unsuccessful(now, entry, in_doubt, Error::Message(error.clone()));
+            }
+            None => {}
         }
     }
 

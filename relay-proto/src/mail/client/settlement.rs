@@ -1,10 +1,9 @@
 //! How submissions end: success, failure, another try, doubt.
 
 use super::{
-    Client, ConnectionState, Error, Event, InDoubtPolicy, Receipt, Refusal, Submission,
-    SubmissionId, Unsettled,
+    Client, Error, Event, InDoubtPolicy, Receipt, Refusal, Submission, SubmissionId, Unsettled,
 };
-use crate::{Time, link::Backoff, mail::wire::Limits, outbox::Entry, smtp::Conversation};
+use crate::{Time, link::Backoff, mail::wire::Limits, outbox::Entry, smtp::Completed};
 use alloc::boxed::Box;
 
 /// A submission on its way.
@@ -62,38 +61,28 @@ impl Client {
         }
     }
 
-    /// The dialogue has an outcome.
-    pub(super) fn conclude(
+    /// The submission has reached its purpose.
+    pub(super) fn succeed(
         &mut self,
         now: Time,
         entry: Entry<Delivery>,
         started: Time,
-        conversation: Conversation,
+        completed: Completed,
     ) {
-        let past_end_of_data = conversation.is_past_end_of_data();
-        match conversation.into_outcome() {
-            Ok(success) => {
-                let response_time = now.since(started);
-                self.counts.processed += 1;
-                self.response_times.record(response_time);
-                let id = SubmissionId(entry.id);
-                let delivery = self.outbox.settle(entry);
-                let receipt = Receipt {
-                    reply: success.reply,
-                    accepted: success.accepted,
-                    rejected: success.rejected,
-                    transcript: success.transcript,
-                    response_time,
-                    sent_again: delivery.sent_again > 0,
-                };
-                self.events.push_back(Event::Processed { id, receipt });
-            }
-            Err(error) => {
-                self.enter(now, ConnectionState::ChannelError);
-                let in_doubt = past_end_of_data && error.reply().is_none();
-                self.unsuccessful(now, entry, in_doubt, Error::Message(error));
-            }
-        }
+        let response_time = now.since(started);
+        self.counts.processed += 1;
+        self.response_times.record(response_time);
+        let id = SubmissionId(entry.id);
+        let delivery = self.outbox.settle(entry);
+        let receipt = Receipt {
+            reply: completed.reply,
+            accepted: completed.accepted,
+            rejected: completed.rejected,
+            transcript: completed.transcript,
+            response_time,
+            sent_again: delivery.sent_again > 0,
+        };
+        self.events.push_back(Event::Processed { id, receipt });
     }
 
     /// A try was without success: try again, or not, or nobody knows.

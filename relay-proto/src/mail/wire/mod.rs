@@ -130,6 +130,15 @@ pub struct Denied {
 }
 
 impl Denied {
+    /// A refusal that will not change.
+    pub fn for_good(error: impl Into<String>) -> Self {
+        Self {
+            error: error.into(),
+            retry_after: None,
+            permanent: Some(true),
+        }
+    }
+
     /// Whether the same key will be refused again. A relay that says neither that nor when to come back
     /// means it for good.
     pub fn is_permanent(&self) -> bool {
