@@ -19,7 +19,7 @@ async fn talk(server: &MailboxServer, lines: &[&str]) -> Vec<String> {
     for line in lines {
         stream.write_all(line.as_bytes()).await.unwrap();
         stream.write_all(b"\r\n").await.unwrap();
-        replies.push(hear(&mut stream).await); eprintln!("{line:.20} -> {:?}", replies.last());
+        replies.push(hear(&mut stream).await);
     }
     replies
 }
