@@ -68,7 +68,7 @@ Exit codes:
   5  a message was refused
   6  a message was sent, but its reply got lost: it may have been delivered or not
   7  every message was accepted, but one not for all of its recipients
-Where several apply, the first of 3, 4, 6, 5, 7.";
+Where several apply, the first of 3, 4, 2, 6, 5, 7.";
 
 /// What `relay serve` is given, but for the file.
 #[derive(Debug, Args)]

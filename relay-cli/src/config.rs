@@ -48,12 +48,7 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "FILE", env = "RELAY_API_KEY_FILE")]
     api_key_file: Option<PathBuf>,
     /// Keep messages here, one Maildir for each recipient: DIR/domain/local-part
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "RELAY_MAILBOX",
-        conflicts_with = "upstream"
-    )]
+    #[arg(long, value_name = "DIR", env = "RELAY_MAILBOX")]
     mailbox: Option<PathBuf>,
     /// Pass messages on to this mail server: smtp://HOST[:PORT], or smtps:// for TLS from the start
     #[arg(long, value_name = "URL", env = "RELAY_UPSTREAM")]

@@ -44,7 +44,7 @@ fn what_is_missing_or_too_much_is_named() {
         (&["--api-key", "k"], "nowhere to put mail"),
         (
             &["--api-key", "k", "--mailbox", "m", "--upstream", "smtp://h"],
-            "'--mailbox <DIR>' cannot be used with '--upstream <URL>'",
+            "--mailbox and --upstream exclude each other",
         ),
         (&["--api-key", "", "--mailbox", "m"], "an API key is empty"),
         (

@@ -2,22 +2,32 @@
 
 mod args;
 mod config;
+mod demo;
 mod failure;
 mod keys;
 mod mailbox;
 mod rules;
+mod send;
+mod serve;
 
 use args::Command;
+use failure::Failure;
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
-    let ended = args::parse(std::env::args_os()).and_then(|command| match command {
-        Command::Demo => todo!(),
-        Command::Serve(_) => todo!(),
-        Command::Send(_) => todo!(),
-    });
-    ended.unwrap_or_else(|failure: failure::Failure| {
+    run().unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         failure.code()
     })
+}
+
+fn run() -> Result<ExitCode, Failure> {
+    let command = args::parse(std::env::args_os())?;
+    let runtime = Runtime::new().map_err(Failure::running)?;
+    match command {
+        Command::Demo => runtime.block_on(demo::demo()),
+        Command::Serve(arguments) => runtime.block_on(serve::serve(arguments)),
+        Command::Send(arguments) => runtime.block_on(send::send(arguments)),
+    }
 }

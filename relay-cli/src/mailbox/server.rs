@@ -16,6 +16,9 @@ use std::{
 };
 use tokio::{net::TcpListener, task::block_in_place};
 
+/// As many connections as a relay makes at most, and a few more.
+const MAX_LINKS: usize = 510;
+
 /// A running mail server for the mailboxes of a [`Directory`], on a port of this machine.
 ///
 /// It is an ordinary SMTP server, so the relay treats it like any other upstream.
@@ -26,18 +29,14 @@ pub(crate) struct MailboxServer {
 }
 
 impl MailboxServer {
-    /// Starts it on a free port. It takes as many connections as the relay makes at most, and a few more.
+    /// Starts it on a free port.
     ///
     /// Needs tokio's multi-threaded runtime.
     ///
     /// # Errors
     ///
     /// Where there is no free port.
-    pub(crate) async fn start(
-        directory: Directory,
-        max_message_bytes: u64,
-        max_links: usize,
-    ) -> io::Result<Self> {
+    pub(crate) async fn start(directory: Directory, max_message_bytes: u64) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let session = SessionConfig {
@@ -45,7 +44,7 @@ impl MailboxServer {
             ..SessionConfig::new(local_host())
         };
         let server = Server::new(ServerConfig {
-            max_links: max_links.saturating_add(10),
+            max_links: MAX_LINKS,
             ..ServerConfig::new(session)
         });
         let counter = Counter {

@@ -8,7 +8,7 @@ use tokio::{
 async fn start(root: &Path, allowed: &[&str]) -> MailboxServer {
     let allowed = allowed.iter().map(|rule| rule.parse().unwrap()).collect();
     let directory = Directory::open(root, allowed).unwrap();
-    MailboxServer::start(directory, 1000, 1).await.unwrap()
+    MailboxServer::start(directory, 1000).await.unwrap()
 }
 
 /// Says one line after the other and returns the last line of each reply, the greeting's first.
