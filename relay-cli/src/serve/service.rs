@@ -107,11 +107,6 @@ impl Service {
         self.address
     }
 
-    /// The mail server in front of the mailboxes, where there is one.
-    pub(crate) const fn mailbox(&self) -> Option<&MailboxServer> {
-        self.mailbox.as_ref()
-    }
-
     /// Takes nobody new, lets clients finish what they have begun for up to `patience`, and ends.
     pub(crate) async fn drain(&self, patience: Duration) {
         self.relay.drain(patience).await;
