@@ -55,7 +55,7 @@ fn what_the_grammar_allows_is_taken() {
     }
 }
 
-fn vec_of(told: &[&str]) -> Vec<std::string::String> {
+fn vec_of(told: &[&str]) -> Vec<String> {
     told.iter().map(ToString::to_string).collect()
 }
 
@@ -165,12 +165,12 @@ fn an_enhanced_code_is_taken_if_all_lines_agree_on_it() {
 }
 
 /// Code, enhanced code (zeros for none) and text as smtp-proto reads them.
-fn read_theirs(wire: &[u8]) -> Result<(u16, [u8; 3], std::string::String), smtp_proto::Error> {
+fn read_theirs(wire: &[u8]) -> Result<(u16, [u8; 3], String), smtp_proto::Error> {
     let response = ResponseReceiver::default().parse(&mut wire.iter())?;
     Ok((response.code, response.esc, response.message))
 }
 
-fn read_ours(wire: &[u8]) -> (u16, [u8; 3], std::string::String) {
+fn read_ours(wire: &[u8]) -> (u16, [u8; 3], String) {
     let (replies, error, _) = read(wire, wire.len());
     assert_eq!((replies.len(), error), (1, None));
     let numbers = replies[0].enhanced().map_or([0; 3], |code| {
@@ -193,9 +193,9 @@ proptest! {
     ) {
         let prefix = match enhanced {
             Some((subject, detail)) if class != 3 => format!("{class}.{subject}.{detail} "),
-            _ => std::string::String::new(),
+            _ => String::new(),
         };
-        let mut wire = std::string::String::new();
+        let mut wire = String::new();
         for (index, line) in lines.iter().enumerate() {
             let mark = if index + 1 == lines.len() { ' ' } else { '-' };
             wire += &format!("{code}{mark}{prefix}{line}\r\n");
