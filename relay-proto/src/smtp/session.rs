@@ -1,0 +1,570 @@
+//! The server's side of one SMTP conversation.
+
+use super::{
+    Capabilities, Code, Command, ContentDecoder, ForwardPath, HostName, MailParameters, Reply,
+    ReversePath, Size, command::international_address, reply,
+};
+use bytes::{Buf, Bytes, BytesMut};
+use core::{fmt, mem};
+use memchr::memmem;
+
+/// The longest command line with its CRLF, in bytes: RFC 5321, section 4.5.3.1.4, asks for 512, extensions for more.
+const MAX_LINE: usize = 2048;
+
+/// Output in bytes above which no further command is worked on, as a short command can have a long reply.
+const MAX_OUTPUT: usize = 64 * 1024;
+
+/// How a [`Session`] behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// The server's name in its replies.
+    pub host_name: HostName,
+    /// What the reply to EHLO offers. SIZE is taken from `max_message_bytes` instead; CHUNKING and DSN are left
+    /// out, as a session does not speak them.
+    pub capabilities: Capabilities,
+    /// Whether MAIL needs an EHLO or HELO before it (RFC 5321, section 4.1.4).
+    pub require_hello: bool,
+    /// The most recipients of a message. Further ones get 452, and their mail comes in another transaction.
+    pub max_recipients: usize,
+    /// The largest content in bytes, counted without the dots of transparency.
+    pub max_message_bytes: Option<u64>,
+    /// How many commands that are none, or malformed, a client may send; the next ends the session. Commands in the wrong order
+    /// do not count: a client that pipelines sends many of them behind one that was refused.
+    pub max_errors: u32,
+}
+
+impl SessionConfig {
+    /// A strict server called `host_name`: 100 recipients (what RFC 5321, section 4.5.3.1.8, asks for), 64 MiB (more
+    /// than large mail services take), 20 errors (a person at a keyboard makes fewer).
+    pub fn new(host_name: HostName) -> Self {
+        Self {
+            host_name,
+            capabilities: Capabilities {
+                pipelining: true,
+                eight_bit_mime: true,
+                smtputf8: true,
+                enhanced_status_codes: true,
+                ..Capabilities::default()
+            },
+            require_hello: true,
+            max_recipients: 100,
+            max_message_bytes: Some(64 * 1024 * 1024),
+            max_errors: 20,
+        }
+    }
+}
+
+/// The server's side of one SMTP conversation (RFC 5321), on a connection or a channel.
+///
+/// The session knows the grammar, the order of commands and the bounds; whether a sender, a recipient or a message is welcome, its
+/// owner knows. The owner greets, then after every [`handle_bytes`](Self::handle_bytes) and every
+/// [`respond`](Self::respond) takes requests and output until there are neither:
+///
+/// ```
+/// use relay_proto::smtp::{Request, Session, SessionConfig, reply};
+///
+/// let mut session = Session::new(SessionConfig::new("mx.example".parse()?));
+/// session.greet(reply(220, "", "mx.example ESMTP"));
+/// session.handle_bytes(b"EHLO client.example\r\nMAIL FROM:<a@client.example>\r\n");
+/// while let Some(request) = session.poll_request() {
+///     match request {
+///         Request::Mail { .. } => session.respond(reply(250, "2.1.0", "Sender ok")),
+///         _ => unreachable!("nothing else was sent"),
+///     }
+/// }
+/// let output = session.poll_output().unwrap();
+/// assert!(output.starts_with(b"220 mx.example ESMTP\r\n250-mx.example\r\n"));
+/// assert!(output.ends_with(b"\r\n250 2.1.0 Sender ok\r\n"));
+/// # Ok::<(), relay_proto::smtp::AddressError>(())
+/// ```
+pub struct Session {
+    config: SessionConfig,
+    input: BytesMut,
+    output: BytesMut,
+    stage: Stage,
+    said_hello: bool,
+    errors: u32,
+    /// The start of the line at hand was too long and is gone.
+    skips_line: bool,
+}
+
+/// What only the owner of a [`Session`] can answer, or has to know.
+///
+/// A transaction begins with a positive answer to [`Mail`](Self::Mail) and ends with any answer to
+/// [`EndOfContent`](Self::EndOfContent), with [`Reset`](Self::Reset), or with the session.
+///
+/// `Debug` shows the length of content only.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Request {
+    /// May a message from this sender come? A positive answer begins a transaction.
+    Mail {
+        /// The sender.
+        reverse_path: ReversePath,
+        /// What the client says about the message.
+        parameters: MailParameters,
+    },
+    /// May it go to this recipient? A positive answer adds it.
+    Recipient(ForwardPath),
+    /// May its content come? The positive answer is 354. There is a recipient.
+    Data,
+    /// The next piece of content, as it was before transparency. Needs no answer.
+    Content(Bytes),
+    /// That was all. Is the message accepted?
+    EndOfContent,
+    /// The transaction is given up: by RSET or EHLO, before QUIT, because the content is too large, because DATA was refused to a
+    /// client that sent the content all the same, or because of too many errors. Needs no answer.
+    Reset,
+    /// The client has said QUIT and was told goodbye. Needs no answer.
+    Quit,
+}
+
+/// Whose turn it is in a [`Session`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Turn {
+    /// The owner's: to greet, or to answer a request.
+    Owner,
+    /// The client's, to send a command.
+    Command,
+    /// The client's, to send content.
+    Content,
+    /// Nobody's: the session is over.
+    Over,
+}
+
+enum Stage {
+    Ungreeted,
+    Idle,
+    /// MAIL waits for its answer.
+    AskedMail(Transaction),
+    Transaction(Transaction),
+    /// RCPT waits for its answer.
+    AskedRecipient(Transaction),
+    /// DATA waits for its answer.
+    AskedData(Transaction),
+    Content(Content),
+    /// The message waits for its answer.
+    AskedMessage,
+    Unwanted(Unwanted),
+    /// QUIT is answered and not yet reported.
+    Quitting,
+    Over,
+}
+
+#[derive(Default)]
+struct Transaction {
+    smtputf8: bool,
+    recipients: usize,
+}
+
+#[derive(Default)]
+struct Content {
+    decoder: ContentDecoder,
+    length: u64,
+}
+
+/// Content that comes and goes nowhere.
+struct Unwanted {
+    decoder: ContentDecoder,
+    /// What the client is told at its end, if it was not told at its start.
+    reply: Option<Reply>,
+    /// Whether the owner still holds the transaction.
+    in_transaction: bool,
+}
+
+impl Session {
+    /// A session before its greeting.
+    pub fn new(mut config: SessionConfig) -> Self {
+        config.capabilities.chunking = false;
+        config.capabilities.dsn = false;
+        config.capabilities.size = Some(match config.max_message_bytes {
+            Some(limit) => Size::Limit(limit),
+            None => Size::Unlimited,
+        });
+        Self {
+            config,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            stage: Stage::Ungreeted,
+            said_hello: false,
+            errors: 0,
+            skips_line: false,
+        }
+    }
+
+    /// Greets the client: 220, the server's name and more. Input waits until then. A negative greeting ends the session.
+    ///
+    /// Does nothing the second time.
+    pub fn greet(&mut self, reply: Reply) {
+        if matches!(self.stage, Stage::Ungreeted) {
+            self.stage = if reply.is_positive() {
+                Stage::Idle
+            } else {
+                Stage::Over
+            };
+            self.say(&reply);
+        }
+    }
+
+    /// Appends input. Its boundaries mean nothing.
+    pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        if !matches!(self.stage, Stage::Quitting | Stage::Over) {
+            self.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// Works through the input up to the next thing the owner has to answer or to know.
+    ///
+    /// `None` while a request awaits its answer, while more input is needed, and while much output waits to be taken.
+    #[must_use]
+    pub fn poll_request(&mut self) -> Option<Request> {
+        loop {
+            if self.output.len() >= MAX_OUTPUT {
+                return None;
+            }
+            match &mut self.stage {
+                Stage::Idle | Stage::Transaction(_) => {
+                    let line = self.take_line()?;
+                    let request = match line.and_then(|line| Command::parse(&line)) {
+                        Ok(command) => self.handle_command(command),
+                        Err(reply) => self.handle_error(&reply),
+                    };
+                    if request.is_some() {
+                        return request;
+                    }
+                }
+                Stage::Content(content) => {
+                    let mut piece = BytesMut::with_capacity(self.input.len());
+                    let decoded = content.decoder.decode(&self.input, &mut piece);
+                    self.input.advance(decoded.consumed);
+                    content.length += piece.len() as u64;
+                    let limit = self.config.max_message_bytes;
+                    if limit.is_some_and(|limit| content.length > limit) {
+                        self.stage = Stage::Unwanted(Unwanted {
+                            decoder: mem::take(&mut content.decoder),
+                            reply: Some(too_large()),
+                            in_transaction: false,
+                        });
+                        return Some(Request::Reset);
+                    }
+                    if !piece.is_empty() {
+                        return Some(Request::Content(piece.freeze()));
+                    }
+                    if !decoded.ended {
+                        return None;
+                    }
+                    self.stage = Stage::AskedMessage;
+                    return Some(Request::EndOfContent);
+                }
+                Stage::Unwanted(unwanted) => {
+                    let decoded = unwanted.decoder.decode(&self.input, &mut BytesMut::new());
+                    self.input.advance(decoded.consumed);
+                    if !decoded.ended {
+                        return None;
+                    }
+                    let (reply, in_transaction) = (unwanted.reply.take(), unwanted.in_transaction);
+                    self.stage = Stage::Idle;
+                    if let Some(reply) = reply {
+                        self.say(&reply);
+                    }
+                    if in_transaction {
+                        return Some(Request::Reset);
+                    }
+                }
+                Stage::Quitting => {
+                    self.stage = Stage::Over;
+                    return Some(Request::Quit);
+                }
+                Stage::Ungreeted
+                | Stage::AskedMail(_)
+                | Stage::AskedRecipient(_)
+                | Stage::AskedData(_)
+                | Stage::AskedMessage
+                | Stage::Over => return None,
+            }
+        }
+    }
+
+    /// Answers the request that awaits it: a positive reply to MAIL, RCPT or DATA moves on, a negative one does not, and 421
+    /// ends the session. Does nothing where no request awaits an answer.
+    pub fn respond(&mut self, reply: Reply) {
+        let accepted = reply.is_positive();
+        self.stage = match mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::AskedMail(transaction) if accepted => Stage::Transaction(transaction),
+            Stage::AskedMail(_) | Stage::AskedMessage => Stage::Idle,
+            Stage::AskedRecipient(mut transaction) => {
+                transaction.recipients += usize::from(accepted);
+                Stage::Transaction(transaction)
+            }
+            Stage::AskedData(_) if accepted => Stage::Content(Content::default()),
+            Stage::AskedData(transaction) => self.after_refused_data(Some(transaction)),
+            unasked => {
+                self.stage = unasked;
+                return;
+            }
+        };
+        self.say(&reply);
+        if reply.code() == Code::NOT_AVAILABLE {
+            self.end();
+        }
+    }
+
+    /// Ends the session unasked, for a timeout or a shutdown: 421 and why.
+    pub fn close(&mut self, reply: Reply) {
+        if !matches!(self.stage, Stage::Quitting | Stage::Over) {
+            self.say(&reply);
+            self.end();
+        }
+    }
+
+    /// Takes what is to be sent to the client, all of it at once.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Bytes> {
+        (!self.output.is_empty()).then(|| self.output.split().freeze())
+    }
+
+    /// How many bytes of input are not worked through yet. The owner bounds them by not reading on.
+    pub fn buffered(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Whose turn it is.
+    pub fn turn(&self) -> Turn {
+        match self.stage {
+            Stage::Ungreeted
+            | Stage::AskedMail(_)
+            | Stage::AskedRecipient(_)
+            | Stage::AskedData(_)
+            | Stage::AskedMessage => Turn::Owner,
+            Stage::Idle | Stage::Transaction(_) => Turn::Command,
+            Stage::Content(_) | Stage::Unwanted(_) => Turn::Content,
+            Stage::Quitting | Stage::Over => Turn::Over,
+        }
+    }
+
+    /// Whether a message is under way, from MAIL to the answer to its content.
+    pub fn in_transaction(&self) -> bool {
+        !matches!(
+            self.stage,
+            Stage::Ungreeted | Stage::Idle | Stage::Quitting | Stage::Over
+        )
+    }
+
+    /// Whether the session is over and its output taken: the connection or channel may be closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.stage, Stage::Over) && self.output.is_empty()
+    }
+
+    fn handle_command(&mut self, command: Command) -> Option<Request> {
+        match command {
+            Command::Ehlo(_) => {
+                let name = self.config.host_name.as_str();
+                let reply = self.config.capabilities.to_reply(name);
+                self.said_hello = true;
+                return self.reset(&reply);
+            }
+            Command::Helo(_) => {
+                let reply = reply(250, "", self.config.host_name.as_str());
+                self.said_hello = true;
+                return self.reset(&reply);
+            }
+            Command::Reset => return self.reset(&reply(250, "2.0.0", "Ok")),
+            Command::Mail {
+                reverse_path,
+                parameters,
+            } => return self.handle_mail(reverse_path, parameters),
+            Command::Rcpt { forward_path } => return self.handle_recipient(forward_path),
+            Command::Data => return self.handle_data(),
+            Command::Quit => {
+                self.say(&reply(221, "2.0.0", "Bye"));
+                let in_transaction = self.in_transaction();
+                self.end();
+                self.stage = Stage::Quitting;
+                return in_transaction.then_some(Request::Reset);
+            }
+            Command::Noop => self.say(&reply(250, "2.0.0", "Ok")),
+            Command::Verify => self.say(&reply(
+                252,
+                "2.5.2",
+                "Cannot verify the address, but will take mail for it and try",
+            )),
+            Command::Expand => self.say(&reply(502, "5.5.1", "Command not implemented")),
+            Command::Help => self.say(&reply(214, "2.0.0", "This is SMTP; see RFC 5321")),
+        }
+        None
+    }
+
+    fn handle_mail(
+        &mut self,
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+    ) -> Option<Request> {
+        let offered = &self.config.capabilities;
+        let limit = self.config.max_message_bytes.unwrap_or(u64::MAX);
+        let refusal = if self.config.require_hello && !self.said_hello {
+            Some(reply(503, "5.5.1", "Send EHLO or HELO first"))
+        } else if self.in_transaction() {
+            Some(reply(503, "5.5.1", "Nested MAIL command"))
+        } else if parameters.smtputf8 && !offered.smtputf8 {
+            Some(reply(555, "5.5.4", "Unsupported option: SMTPUTF8"))
+        } else if parameters.body.is_some() && !offered.eight_bit_mime {
+            Some(reply(555, "5.5.4", "Unsupported option: BODY"))
+        } else if parameters.size.is_some_and(|size| size > limit) {
+            Some(too_large())
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.say(&refusal);
+            return None;
+        }
+        self.stage = Stage::AskedMail(Transaction {
+            smtputf8: parameters.smtputf8,
+            recipients: 0,
+        });
+        Some(Request::Mail {
+            reverse_path,
+            parameters,
+        })
+    }
+
+    fn handle_recipient(&mut self, forward_path: ForwardPath) -> Option<Request> {
+        let Stage::Transaction(transaction) = &mut self.stage else {
+            self.say(&need_mail());
+            return None;
+        };
+        let is_ascii = forward_path
+            .address()
+            .is_none_or(|address| address.is_ascii());
+        if transaction.recipients >= self.config.max_recipients {
+            self.say(&reply(452, "4.5.3", "Too many recipients"));
+        } else if !is_ascii && !transaction.smtputf8 {
+            self.say(&international_address());
+        } else {
+            self.stage = Stage::AskedRecipient(mem::take(transaction));
+            return Some(Request::Recipient(forward_path));
+        }
+        None
+    }
+
+    fn handle_data(&mut self) -> Option<Request> {
+        let (transaction, refusal) = match mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Transaction(transaction) if transaction.recipients > 0 => {
+                self.stage = Stage::AskedData(transaction);
+                return Some(Request::Data);
+            }
+            Stage::Transaction(transaction) => {
+                let refusal = reply(554, "5.5.1", "No valid recipients");
+                (Some(transaction), refusal)
+            }
+            _ => (None, need_mail()),
+        };
+        self.stage = self.after_refused_data(transaction);
+        self.say(&refusal);
+        None
+    }
+
+    /// DATA is the last command a client may send without waiting for the reply (RFC 2920, section 3.1), so what has
+    /// come behind it is content of a client that did not wait.
+    fn after_refused_data(&self, transaction: Option<Transaction>) -> Stage {
+        if !self.input.is_empty() {
+            return Stage::Unwanted(Unwanted {
+                decoder: ContentDecoder::new(),
+                reply: None,
+                in_transaction: transaction.is_some(),
+            });
+        }
+        transaction.map_or(Stage::Idle, Stage::Transaction)
+    }
+
+    fn handle_error(&mut self, reply_to_it: &Reply) -> Option<Request> {
+        self.errors += 1;
+        if self.errors <= self.config.max_errors {
+            self.say(reply_to_it);
+            return None;
+        }
+        let in_transaction = self.in_transaction();
+        self.close(reply(421, "4.7.0", "Too many errors"));
+        in_transaction.then_some(Request::Reset)
+    }
+
+    /// The next line without its CRLF, or what is wrong with one too long.
+    fn take_line(&mut self) -> Option<Result<BytesMut, Reply>> {
+        let Some(length) = memmem::find(&self.input, b"\r\n") else {
+            if self.skips_line || self.input.len() >= MAX_LINE {
+                self.skips_line = true;
+                let ends_in_cr = self.input.ends_with(b"\r");
+                self.input.clear();
+                if ends_in_cr {
+                    self.input.extend_from_slice(b"\r");
+                }
+            }
+            return None;
+        };
+        let line = self.input.split_to(length);
+        self.input.advance(2);
+        let is_too_long = mem::take(&mut self.skips_line) || length + 2 > MAX_LINE;
+        Some(if is_too_long {
+            Err(reply(500, "5.5.2", "Line too long"))
+        } else {
+            Ok(line)
+        })
+    }
+
+    fn reset(&mut self, reply: &Reply) -> Option<Request> {
+        self.say(reply);
+        let in_transaction = self.in_transaction();
+        self.stage = Stage::Idle;
+        in_transaction.then_some(Request::Reset)
+    }
+
+    fn end(&mut self) {
+        self.stage = Stage::Over;
+        self.input.clear();
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        self.output.extend_from_slice(&reply.to_bytes());
+    }
+}
+
+fn need_mail() -> Reply {
+    reply(503, "5.5.1", "Need MAIL command")
+}
+
+fn too_large() -> Reply {
+    reply(552, "5.3.4", "Message size exceeds fixed limit")
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("turn", &self.turn())
+            .field("in_transaction", &self.in_transaction())
+            .field("input_bytes", &self.input.len())
+            .field("output_bytes", &self.output.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mail {
+                reverse_path,
+                parameters,
+            } => write!(f, "Mail({reverse_path}{parameters})"),
+            Self::Recipient(forward_path) => write!(f, "Recipient({forward_path})"),
+            Self::Data => f.write_str("Data"),
+            Self::Content(content) => write!(f, "Content({} bytes)", content.len()),
+            Self::EndOfContent => f.write_str("EndOfContent"),
+            Self::Reset => f.write_str("Reset"),
+            Self::Quit => f.write_str("Quit"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
