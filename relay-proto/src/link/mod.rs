@@ -1,1 +1,10 @@
 //! What every protocol needs of a link: liveness, reconnecting, its life cycle.
+
+mod backoff;
+mod heartbeat;
+mod uplink;
+
+pub use backoff::{Backoff, BackoffPolicy};
+pub use heartbeat::{Heartbeat, Pulse};
+pub use uplink::LinkError;
+pub(crate) use uplink::{Change, Uplink, UplinkPolicy};

@@ -64,7 +64,7 @@ proptest! {
     #[test]
     fn what_is_offered_is_read_back_and_read_alike_by_smtp_proto(capabilities in any_capabilities()) {
         let reply = capabilities.to_reply("mx.example");
-        prop_assert_eq!(Capabilities::from_reply(&reply), capabilities.clone());
+        prop_assert_eq!(&Capabilities::from_reply(&reply), &capabilities);
 
         let wire = reply.to_bytes();
         let theirs = EhloResponse::<String>::parse(&mut wire.iter()).unwrap();

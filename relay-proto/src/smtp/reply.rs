@@ -182,8 +182,13 @@ impl Reply {
     ) -> Self {
         let mut lines: Vec<&str> = lines.take(MAX_LINES).collect();
         let mut enhanced = enhanced.filter(|enhanced| enhanced.suits(code));
-        if enhanced.is_none() {
-            enhanced = take_common_enhanced_code(code, &mut lines);
+        if enhanced.is_none()
+            && let Some(common) = common_enhanced_code(code, &lines)
+        {
+            enhanced = Some(common);
+            for line in &mut lines {
+                *line = EnhancedCode::split(line).map_or("", |(_, rest)| rest);
+            }
         }
         let mut room = MAX_TEXT;
         let lines = lines
@@ -280,15 +285,11 @@ pub fn reply(code: u16, enhanced: &str, text: impl Into<String>) -> Reply {
     Reply::new(code, enhanced, text)
 }
 
-/// Takes the enhanced code off all lines if all have the same one.
-fn take_common_enhanced_code(code: Code, lines: &mut Vec<&str>) -> Option<EnhancedCode> {
-    let (common, _) = EnhancedCode::split(lines.first()?)?;
-    let rests = lines.iter().map(|line| match EnhancedCode::split(line) {
-        Some((enhanced, rest)) if enhanced == common && enhanced.suits(code) => Some(rest),
-        _ => None,
-    });
-    *lines = rests.collect::<Option<_>>()?;
-    Some(common)
+fn common_enhanced_code(code: Code, lines: &[&str]) -> Option<EnhancedCode> {
+    let (first, _) = EnhancedCode::split(lines.first()?)?;
+    let same =
+        |line: &&str| EnhancedCode::split(line).is_some_and(|(enhanced, _)| enhanced == first);
+    (first.suits(code) && lines.iter().all(same)).then_some(first)
 }
 
 /// At most `room` bytes of `line`, its control characters replaced.

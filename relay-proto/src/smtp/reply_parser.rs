@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use bytes::{Buf, BytesMut};
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr2};
 
 use super::reply::{Code, MAX_LINES, Reply};
 
@@ -101,10 +101,9 @@ impl ReplyParser {
                     Ok(None)
                 };
             };
-            let line = window[..line_feed]
-                .strip_suffix(b"\r")
-                .ok_or(ReplyError::BareLineEnd)?;
-            check_text(line)?;
+            let line = &window[..line_feed];
+            check_text(line.strip_suffix(b"\r").unwrap_or(line))?;
+            let line = line.strip_suffix(b"\r").ok_or(ReplyError::BareLineEnd)?;
             let (code, last, text) = parse_line(line)?;
             let first = *self.first.get_or_insert(code);
             if first != code {
@@ -127,14 +126,13 @@ impl ReplyParser {
     }
 }
 
+/// Names the first fault, so that it is the same one however the bytes arrive.
 fn check_text(text: &[u8]) -> Result<(), ReplyError> {
-    if memchr(0, text).is_some() {
-        return Err(ReplyError::Nul);
+    match memchr2(0, b'\r', text) {
+        None => Ok(()),
+        Some(at) if text[at] == 0 => Err(ReplyError::Nul),
+        Some(_) => Err(ReplyError::BareLineEnd),
     }
-    if memrchr(b'\r', text).is_some() {
-        return Err(ReplyError::BareLineEnd);
-    }
-    Ok(())
 }
 
 /// The code, whether the line is the last of its reply, and the text. `250` alone is taken (RFC 5321 section 4.2 asks for it).

@@ -1,1 +1,476 @@
-//! The mail client.
+//! The mail client: takes submissions, keeps one link to a relay while there is something to send, and
+//! settles every submission exactly once.
+//!
+//! # States
+//!
+//! See [`ConnectionState::successors`], the table this diagram is drawn from:
+//!
+//! ```text
+//!                      ┌────────────── Reconnecting ◄───────────────┐ link lost, work waiting
+//!                      ▼                                            │
+//! Disconnected ──► Connecting ──► Connected ──► Authenticating ──► Authenticated ──► ChannelOpening
+//!      ▲               ▲                                            ▲   ▲                  │
+//!      │ idle,         │ next submission                            │   └─ ChannelError ◄──┤
+//!      │ shutdown    Failed ◄── attempts used up, key refused       └────── ChannelReady ◄─┘
+//! ```
+
+mod channel;
+mod config;
+mod error;
+mod event;
+mod settlement;
+mod state;
+mod statistics;
+mod submission;
+#[cfg(test)]
+mod tests;
+
+pub use config::{ClientConfig, InDoubtPolicy, Timeouts};
+pub use error::{Error, Refusal, Refused, Timeout};
+pub use event::{Event, Receipt, Unsettled};
+pub use state::ConnectionState;
+pub use statistics::Statistics;
+pub use submission::{Submission, SubmissionId};
+
+use crate::{
+    Action, CloseCode, Closure, Deadline, Input, LinkId, Machine, OpenError, Random, Time,
+    link::{Backoff, Change, LinkError, Uplink},
+    mail::wire::{self, AUTHENTICATION_REFUSED, Denied, Limits, Message},
+    outbox::{Entry, Outbox},
+};
+use alloc::{boxed::Box, collections::VecDeque, string::ToString, vec::Vec};
+use channel::Channel;
+use core::time::Duration;
+use settlement::Delivery;
+use statistics::ResponseTimes;
+
+/// No frame a relay has reason to send comes near this; it bounds what a hostile one makes us hold.
+const LARGEST_FRAME: usize = 1 << 20;
+
+/// The mail client as a pure state machine.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    random: Random,
+    life: Life,
+    uplink: Uplink,
+    outbox: Outbox<Delivery>,
+    channel: Channel,
+    limits: Limits,
+    idle_until: Option<Time>,
+    next_id: u64,
+    state: ConnectionState,
+    state_since: Time,
+    counts: Counts,
+    response_times: ResponseTimes,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+enum Life {
+    Running,
+    Draining { until: Time },
+    Finished,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    queued: u64,
+    processed: u64,
+    failed: u64,
+    retried: u64,
+    expired: u64,
+}
+
+impl Client {
+    /// A client at rest. Equal configurations, seeds and inputs give equal outputs.
+    pub fn new(config: ClientConfig, seed: [u8; 32], now: Time) -> Self {
+        Self {
+            random: Random::new(seed),
+            life: Life::Running,
+            uplink: Uplink::new(config.uplink()),
+            outbox: Outbox::new(config.queue),
+            config,
+            channel: Channel::None,
+            limits: Limits::default(),
+            idle_until: None,
+            next_id: 1,
+            state: ConnectionState::default(),
+            state_since: now,
+            counts: Counts::default(),
+            response_times: ResponseTimes::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Queues a submission.
+    ///
+    /// # Errors
+    ///
+    /// Hands the submission back, with the reason, when the queue is full, the relay is known not to take
+    /// it, or the client shuts down. Nothing has changed then.
+    pub fn submit(&mut self, now: Time, submission: Submission) -> Result<SubmissionId, Refused> {
+        if let Some(why) = self.refusal(&submission) {
+            if let Refusal::Full { waiting, .. } = why {
+                self.events.push_back(Event::QueueOverflow {
+                    queue_size: waiting,
+                });
+            }
+            let submission = Box::new(submission);
+            return Err(Refused { submission, why });
+        }
+        let id = SubmissionId(self.next_id);
+        self.next_id += 1;
+        self.counts.queued += 1;
+        let priority = submission.priority;
+        self.outbox.push(Entry {
+            id: id.0,
+            priority,
+            bytes: submission.len(),
+            expires: submission.max_age.map(|max_age| now.after(max_age)),
+            item: Delivery {
+                submission,
+                accepted_at: now,
+                retries: Backoff::new(self.config.retry),
+                sent_again: 0,
+            },
+        });
+        let queue_size = self.outbox.waiting();
+        self.events.push_back(Event::Queued {
+            id,
+            priority,
+            queue_size,
+        });
+        self.proceed(now);
+        Ok(id)
+    }
+
+    fn refusal(&self, submission: &Submission) -> Option<Refusal> {
+        if !matches!(self.life, Life::Running) {
+            return Some(Refusal::ShuttingDown);
+        }
+        if !self.outbox.has_room(submission.len()) {
+            return Some(Refusal::Full {
+                waiting: self.outbox.waiting(),
+                bytes: self.outbox.bytes(),
+            });
+        }
+        settlement::beyond_limits(submission, &self.limits)
+    }
+
+    /// Takes a waiting submission back; none where it is unknown, being sent, or settled.
+    pub fn cancel(&mut self, now: Time, id: SubmissionId) -> Option<Submission> {
+        let delivery = self.outbox.remove(id.0)?;
+        self.proceed(now);
+        Some(delivery.submission)
+    }
+
+    /// How many submissions leave before this one; none where it does not wait.
+    ///
+    /// Takes time linear in the answer.
+    pub fn position(&self, id: SubmissionId) -> Option<usize> {
+        self.outbox.position(id.0)
+    }
+
+    /// How many submissions wait.
+    pub fn queue_size(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    /// Where the connection stands.
+    pub const fn state(&self) -> ConnectionState {
+        self.state
+    }
+
+    /// The numbers so far.
+    pub fn statistics(&self) -> Statistics {
+        let (bytes_sent, bytes_received) = self.uplink.traffic();
+        let [p50_response, p99_response] = self.response_times.percentiles([50, 99]);
+        Statistics {
+            queued: self.counts.queued,
+            processed: self.counts.processed,
+            failed: self.counts.failed,
+            retried: self.counts.retried,
+            expired: self.counts.expired,
+            reconnects: self.uplink.opened().saturating_sub(1),
+            bytes_sent,
+            bytes_received,
+            queue_size: self.outbox.waiting(),
+            queue_bytes: self.outbox.bytes(),
+            average_response: self.response_times.average(),
+            p50_response,
+            p99_response,
+            state: self.state,
+            state_since: self.state_since,
+        }
+    }
+
+    /// Takes no more submissions, finishes those it has, and ends; after `patience` it ends all the same
+    /// and hands back what is left in [`Event::Terminated`].
+    pub fn shutdown(&mut self, now: Time, patience: Duration) {
+        let until = now.after(patience);
+        self.life = match self.life {
+            Life::Finished => return,
+            Life::Draining { until: earlier } if earlier < until => return,
+            Life::Running | Life::Draining { .. } => Life::Draining { until },
+        };
+        self.proceed(now);
+    }
+
+    /// Ends at once and hands back what is left in [`Event::Terminated`].
+    pub fn stop(&mut self, now: Time) {
+        if matches!(self.life, Life::Finished) {
+            return;
+        }
+        let mut left = Vec::new();
+        if let Some((entry, in_doubt)) = self.channel.abandon() {
+            left.push(settlement::unsettled(
+                entry.id,
+                self.outbox.settle(entry),
+                in_doubt,
+            ));
+        }
+        let waiting = self.outbox.drain().into_iter();
+        left.extend(waiting.map(|(id, delivery)| settlement::unsettled(id, delivery, false)));
+        self.hang_up(CloseCode::GOING_AWAY, "shutting down");
+        self.enter(now, ConnectionState::Disconnected);
+        self.life = Life::Finished;
+        self.events.push_back(Event::Terminated { left });
+    }
+
+    /// Does whatever can be done now: every command, input and timeout ends here.
+    fn proceed(&mut self, now: Time) {
+        if matches!(self.life, Life::Finished) {
+            return;
+        }
+        self.expire(now);
+        self.outbox.promote(now);
+        let at_rest = matches!(self.channel, Channel::None);
+        if self.outbox.is_ready() {
+            self.idle_until = None;
+            if self.uplink.open(now) {
+                self.enter(now, ConnectionState::Connecting);
+                self.events.push_back(Event::Connecting);
+            } else if at_rest && self.state.is_authenticated() {
+                self.open_channel(now);
+            }
+        } else if !self.channel.has_delivery() {
+            if matches!(self.life, Life::Draining { .. }) && self.outbox.waiting() == 0 {
+                self.stop(now);
+            } else if at_rest && self.state.is_authenticated() {
+                self.idle(now);
+            }
+        }
+    }
+
+    /// Closes the link once it has been of no use for long enough.
+    fn idle(&mut self, now: Time) {
+        let Some(idle) = self.config.idle else { return };
+        let until = *self.idle_until.get_or_insert(now.after(idle));
+        if until <= now {
+            self.hang_up(CloseCode::NORMAL, "idle");
+            self.enter(now, ConnectionState::Disconnected);
+        }
+    }
+
+    fn hang_up(&mut self, code: CloseCode, reason: &str) {
+        self.idle_until = None;
+        if self.uplink.link().is_some() {
+            self.events.push_back(Event::Disconnected { error: None });
+        }
+        self.uplink.close(code, reason);
+    }
+
+    fn enter(&mut self, now: Time, to: ConnectionState) {
+        let from = self.state;
+        if from == to {
+            return;
+        }
+        debug_assert!(from.may_become(to), "{from} may not become {to}");
+        self.state = to;
+        self.state_since = now;
+        self.events.push_back(Event::StateChanged { from, to });
+    }
+
+    fn apply(&mut self, now: Time, change: Change) {
+        match change {
+            Change::Opening => {
+                self.enter(now, ConnectionState::Connecting);
+                self.events.push_back(Event::Connecting);
+            }
+            Change::Opened => {
+                self.enter(now, ConnectionState::Connected);
+                self.events.push_back(Event::Connected);
+                self.uplink.send(wire::encode(&Message::Authenticate {
+                    api_key: self.config.api_key.clone(),
+                    agent: Some(self.config.agent.clone()),
+                }));
+                self.enter(now, ConnectionState::Authenticating);
+            }
+            Change::Frame(frame) => match wire::decode(&frame) {
+                Ok(Some(message)) => self.handle_message(now, message),
+                Ok(None) => {}
+                Err(violation) => {
+                    self.uplink.close(violation.code, &violation.reason);
+                    self.link_lost(now, Error::Protocol(violation), None);
+                }
+            },
+            Change::Written => self.fill_channel(),
+            Change::Lost(error) => self.lose(now, error),
+        }
+    }
+
+    fn handle_message(&mut self, now: Time, message: Message) {
+        match message {
+            Message::AuthenticateResponse(answer)
+                if self.state == ConnectionState::Authenticating =>
+            {
+                self.handle_authentication(now, answer);
+            }
+            Message::ChannelReady => self.channel_ready(now),
+            Message::FromServer(bytes) => self.channel_bytes(now, &bytes),
+            Message::ChannelClosed { reason } => self.channel_closed(now, reason),
+            Message::ChannelError(error) => self.channel_failed(now, error),
+            // What only a client says, or what comes too late, changes nothing.
+            _ => {}
+        }
+    }
+
+    fn handle_authentication(&mut self, now: Time, answer: Result<wire::Granted, Denied>) {
+        match answer {
+            Ok(granted) => {
+                self.limits = granted.limits;
+                self.uplink.authenticated(now);
+                self.enter(now, ConnectionState::Authenticated);
+                let limits = granted.limits;
+                self.events.push_back(Event::Authenticated { limits });
+            }
+            Err(denied) => {
+                self.uplink.close(CloseCode::NORMAL, "");
+                // A refused key is not tried again fast, even where the relay names no time.
+                let hint = denied.retry_after.unwrap_or(self.config.reconnect.cap);
+                self.link_lost(now, Error::Authentication(denied), Some(hint));
+            }
+        }
+    }
+
+    /// Sorts a lost link: some closures and statuses are the relay's way to refuse the key.
+    fn lose(&mut self, now: Time, error: LinkError) {
+        let refused_key = match &error {
+            LinkError::Open(OpenError::Refused {
+                status: 401 | 403, ..
+            }) => true,
+            LinkError::Closed(Closure::Peer { code, .. }) => *code == Some(AUTHENTICATION_REFUSED),
+            _ => false,
+        };
+        let hint = match &error {
+            LinkError::Open(OpenError::Refused { retry_after, .. }) => *retry_after,
+            _ => None,
+        };
+        let error = if refused_key {
+            Error::Authentication(Denied {
+                error: error.to_string(),
+                retry_after: hint,
+                permanent: Some(true),
+            })
+        } else {
+            Error::Connection(error)
+        };
+        self.link_lost(now, error, hint);
+    }
+
+    /// The link is gone: what was being sent goes back or is in doubt, and the next attempt is scheduled
+    /// where there is a reason for one.
+    fn link_lost(&mut self, now: Time, error: Error, hint: Option<Duration>) {
+        self.idle_until = None;
+        self.events.push_back(Event::Disconnected {
+            error: Some(error.clone()),
+        });
+        match self.channel.abandon() {
+            Some((entry, true)) => self.in_doubt(entry, error.clone()),
+            Some((entry, false)) => self.outbox.put_back(entry, None),
+            None => {}
+        }
+        if error.is_permanent() {
+            return self.give_up(now, &error);
+        }
+        if !self.outbox.is_ready() && self.config.idle.is_some() {
+            return self.enter(now, ConnectionState::Disconnected);
+        }
+        match self.uplink.retry(now, &mut self.random, hint) {
+            Some((attempt, at)) => {
+                self.enter(now, ConnectionState::Reconnecting);
+                let of = self.config.reconnect.attempts;
+                self.events
+                    .push_back(Event::Reconnecting { attempt, of, at });
+            }
+            None => self.give_up(now, &error),
+        }
+    }
+
+    /// Fails everything that waits, so that nobody waits for ever. The next submission tries afresh.
+    fn give_up(&mut self, now: Time, error: &Error) {
+        self.uplink.proven();
+        self.enter(now, ConnectionState::Failed);
+        for (id, delivery) in self.outbox.drain() {
+            self.failed(id, &delivery, error.clone());
+        }
+    }
+}
+
+impl Machine for Client {
+    type Event = Event;
+
+    fn handle_input(&mut self, now: Time, input: Input) {
+        if let Some(change) = self.uplink.handle_input(now, input) {
+            self.apply(now, change);
+            self.proceed(now);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        if let Life::Draining { until } = self.life
+            && until <= now
+        {
+            return self.stop(now);
+        }
+        if let Some(change) = self.uplink.handle_timeout(now) {
+            self.apply(now, change);
+        }
+        self.channel_timeout(now);
+        self.proceed(now);
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let timer = |timer| move |at| Deadline { at, timer };
+        let draining = match self.life {
+            Life::Running => None,
+            Life::Draining { until } => Some(until),
+            Life::Finished => return None,
+        };
+        Deadline::earliest([
+            self.uplink.deadline(),
+            self.channel.deadline(),
+            self.idle_until.map(timer("idle")),
+            self.outbox.next_ready().map(timer("retry")),
+            self.outbox.next_expiry().map(timer("expiry")),
+            draining.map(timer("shutdown")),
+        ])
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.uplink.poll_action()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn read_limit(&self, _link: LinkId) -> usize {
+        LARGEST_FRAME
+    }
+
+    fn is_finished(&self) -> bool {
+        matches!(self.life, Life::Finished)
+    }
+}

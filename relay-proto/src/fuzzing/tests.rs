@@ -1,0 +1,84 @@
+//! Each target on random inputs that are almost right.
+
+use super::*;
+use alloc::string::String;
+use std::{fs, path::Path};
+
+use proptest::{collection::vec, prelude::*, sample::select};
+
+/// The examples every fuzz run begins with, among them what earlier runs have found.
+#[test]
+fn seeds() {
+    type Target = fn(&[u8]);
+    const TARGETS: [(&str, Target); 6] = [
+        ("content", super::content),
+        ("endpoint", super::endpoint),
+        ("smtp_command", super::smtp_command),
+        ("smtp_reply", super::smtp_reply),
+        ("smtp_session", super::smtp_session),
+        ("wire", super::wire),
+    ];
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    assert_eq!(seeds.read_dir().unwrap().count(), TARGETS.len());
+    for (name, target) in TARGETS {
+        for seed in seeds.join(name).read_dir().unwrap() {
+            target(&fs::read(seed.unwrap().path()).unwrap());
+        }
+    }
+}
+
+/// A piece size, then fragments of the language in any order with arbitrary bytes between them.
+fn fragments(of: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let fragment = prop_oneof![
+        4 => select(of).prop_map(|text| text.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..4),
+    ];
+    (any::<u8>(), vec(fragment, 0..24)).prop_map(|(size, fragments)| {
+        let mut input = Vec::from([size]);
+        input.extend(fragments.into_iter().flatten());
+        input
+    })
+}
+
+proptest! {
+    #[test]
+    fn endpoint(input in "(wss?://)?[a-z0-9.:/@%?#\\[\\]-]{0,30}") {
+        super::endpoint(input.as_bytes());
+    }
+
+    #[test]
+    fn smtp_reply(input in fragments(&["250", "550", "-", " ", "5.7.1 ", "2.0.0", "ok", "\r\n", "\n", "\r"])) {
+        super::smtp_reply(&input);
+    }
+
+    #[test]
+    fn smtp_command(input in "(MAIL FROM:|RCPT TO:|EHLO |[A-Z]{4} ?)(<([a-z.]{1,4}@[a-z.-]{1,6}|\"[ -~]{0,4}\"@a)?>)?( SIZE=[0-9]{1,3}| BODY=8BITMIME| SMTPUTF8)*\\PC{0,4}") {
+        super::smtp_command(input.as_bytes());
+    }
+
+    #[test]
+    fn smtp_session(input in fragments(&[
+        "EHLO a\r\n", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<a@no>\r\n", "RCPT TO:<a@b>\r\n", "RCPT TO:<a@no>\r\n", "DATA\r\n",
+        "hello\r\n", ".\r\n", "..\r\n", "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "\r\n", "\n", "MAIL", "DATA",
+    ])) {
+        super::smtp_session(&input);
+    }
+
+    #[test]
+    fn content(input in fragments(&["a", ".", "..", "\r\n", "\n", "\r", "\r\n.\r\n", "\r\n.\r", "QUIT"])) {
+        super::content(&input);
+    }
+
+    #[test]
+    fn wire(input in fragments(&["{", "}", "\"type\":", "\"SMTP_TO_SERVER\"", ",", "\"data\":", "\"x\\n\"", "é", "null", "[", "]"])) {
+        super::wire(&input);
+    }
+
+    #[test]
+    fn wire_reads_what_it_knows(kind in select(&["AUTHENTICATE", "SMTP_CHANNEL_OPEN", "SMTP_FROM_SERVER", "SMTP_CHANNEL_ERROR"]), text: String, number: u64) {
+        let input = serde_json::json!({
+            "type": kind, "apiKey": text, "data": text, "error": text, "code": number >> 48, "retryAfterMs": number,
+        });
+        super::wire(alloc::format!("\u{7}{input}").as_bytes());
+    }
+}

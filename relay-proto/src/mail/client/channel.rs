@@ -1,0 +1,238 @@
+//! The SMTP channel a client has open, if any: one submission at a time.
+
+use super::{Client, ConnectionState, Error, Timeout, settlement::Delivery, submission::Work};
+use crate::{
+    CloseCode, Deadline, Time,
+    mail::wire::{self, ChannelError, Message},
+    outbox::Entry,
+    smtp::{Conversation, Dialogue, ScriptRun},
+};
+use alloc::{boxed::Box, string::String};
+use core::mem;
+
+/// How many bytes of content go into one frame: small enough that a relay serves others in between.
+const CHUNK: usize = 16 << 10;
+
+/// How many bytes may wait for the transport before more content is encoded: enough to keep a fast
+/// link busy between two wake-ups, little enough that a stalled one holds no large message in memory twice.
+const WINDOW: usize = 128 << 10;
+
+#[derive(Debug)]
+pub(super) enum Channel {
+    None,
+    /// Asked for.
+    Opening {
+        entry: Entry<Delivery>,
+        started: Time,
+        until: Time,
+    },
+    /// The dialogue runs.
+    Ready {
+        entry: Entry<Delivery>,
+        started: Time,
+        until: Time,
+        conversation: Box<dyn Conversation>,
+    },
+    /// Over for us; the relay has not said so yet. Frames of it may still come and are ignored, since in
+    /// the base dialect nothing tells them from those of the next channel.
+    Closing {
+        until: Time,
+    },
+}
+
+impl Channel {
+    pub(super) const fn has_delivery(&self) -> bool {
+        matches!(self, Self::Opening { .. } | Self::Ready { .. })
+    }
+
+    /// Gives the channel up: what was on it, and whether its fate is unknown.
+    pub(super) fn abandon(&mut self) -> Option<(Entry<Delivery>, bool)> {
+        match mem::replace(self, Self::None) {
+            Self::None | Self::Closing { .. } => None,
+            Self::Opening { entry, .. } => Some((entry, false)),
+            Self::Ready {
+                entry,
+                conversation,
+                ..
+            } => Some((entry, conversation.is_past_end_of_data())),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let (at, timer) = match *self {
+            Self::None => return None,
+            Self::Opening { until, .. } => (until, "channel"),
+            Self::Ready { until, .. } => (until, "message"),
+            Self::Closing { until } => (until, "channel close"),
+        };
+        Some(Deadline { at, timer })
+    }
+}
+
+impl Client {
+    /// Takes the next submission out of the queue and asks for a channel for it.
+    pub(super) fn open_channel(&mut self, now: Time) {
+        let Some(entry) = self.take_acceptable() else {
+            return;
+        };
+        self.say(&Message::ChannelOpen);
+        self.enter(now, ConnectionState::ChannelOpening);
+        self.channel = Channel::Opening {
+            entry,
+            started: now,
+            until: now.after(self.config.timeouts.channel),
+        };
+    }
+
+    pub(super) fn channel_ready(&mut self, now: Time) {
+        self.channel = match mem::replace(&mut self.channel, Channel::None) {
+            Channel::Opening { entry, started, .. } => {
+                self.enter(now, ConnectionState::ChannelReady);
+                let host_name = self.config.host_name.clone();
+                let conversation: Box<dyn Conversation> = match &entry.item.submission.work {
+                    Work::Message { envelope, content } => {
+                        let (envelope, content) = (envelope.clone(), content.clone());
+                        Box::new(Dialogue::new(host_name, envelope, content))
+                    }
+                    Work::Script(script) => Box::new(ScriptRun::new(host_name, script.clone())),
+                };
+                let until = started.after(self.config.timeouts.message);
+                Channel::Ready {
+                    entry,
+                    started,
+                    until,
+                    conversation,
+                }
+            }
+            other => other,
+        };
+        self.fill_channel();
+    }
+
+    pub(super) fn channel_bytes(&mut self, now: Time, bytes: &[u8]) {
+        if let Channel::Ready { conversation, .. } = &mut self.channel {
+            conversation.handle_bytes(bytes);
+            self.fill_channel();
+            self.settle_channel(now);
+        }
+    }
+
+    /// Hands out what the dialogue has to say, as far as the transport keeps up.
+    pub(super) fn fill_channel(&mut self) {
+        while self.uplink.unwritten_bytes() < WINDOW
+            && let Channel::Ready { conversation, .. } = &mut self.channel
+            && let Some(bytes) = conversation.poll_output(CHUNK)
+        {
+            let mut at = 0;
+            while at < bytes.len() {
+                let chunk = wire::data_chunk(&bytes, at, CHUNK);
+                at += chunk.len();
+                self.uplink.send(wire::encode(&Message::ToServer(chunk)));
+            }
+        }
+    }
+
+    /// Settles the submission as soon as its dialogue has an outcome.
+    fn settle_channel(&mut self, now: Time) {
+        let (entry, started, conversation) = match mem::replace(&mut self.channel, Channel::None) {
+            Channel::Ready {
+                entry,
+                started,
+                conversation,
+                ..
+            } if conversation.outcome().is_some() => (entry, started, conversation),
+            undecided => {
+                self.channel = undecided;
+                return;
+            }
+        };
+        // The server has spoken through the whole path: the link is worth its backoff again.
+        self.uplink.proven();
+        self.leave_channel(now, None);
+        match conversation.outcome() {
+            Some(Ok(completed)) => self.succeed(now, entry, started, completed.clone()),
+            Some(Err(error)) => {
+                self.enter(now, ConnectionState::ChannelError);
+                let in_doubt = conversation.is_past_end_of_data() && error.reply().is_none();
+                self.unsuccessful(now, entry, in_doubt, Error::Message(error.clone()));
+            }
+            None => {}
+        }
+    }
+
+    /// Says that the channel is over, and waits for the relay to say so too.
+    fn leave_channel(&mut self, now: Time, reason: Option<&str>) {
+        let reason = reason.map(String::from);
+        self.say(&Message::ChannelClosed { reason });
+        let until = now.after(self.config.timeouts.channel);
+        self.channel = Channel::Closing { until };
+    }
+
+    /// The relay says that the channel is over.
+    pub(super) fn channel_closed(&mut self, now: Time, reason: Option<String>) {
+        match self.channel {
+            // Before the channel is ready this can only be about an earlier one.
+            Channel::None | Channel::Opening { .. } => {}
+            Channel::Closing { .. } => self.channel_over(now),
+            Channel::Ready { .. } => {
+                let error = reason.unwrap_or_else(|| String::from("the relay closed the channel"));
+                self.channel_failed(
+                    now,
+                    ChannelError {
+                        error,
+                        code: None,
+                        retry_after: None,
+                    },
+                );
+            }
+        }
+    }
+
+    /// The relay refuses the channel or takes it away.
+    pub(super) fn channel_failed(&mut self, now: Time, error: ChannelError) {
+        if matches!(self.channel, Channel::None) {
+            return;
+        }
+        let delivery = self.channel.abandon();
+        if let Some((entry, in_doubt)) = delivery {
+            self.enter(now, ConnectionState::ChannelError);
+            self.unsuccessful(now, entry, in_doubt, Error::Channel(error));
+        }
+        self.channel_over(now);
+    }
+
+    fn channel_over(&mut self, now: Time) {
+        self.channel = Channel::None;
+        self.enter(now, ConnectionState::Authenticated);
+    }
+
+    pub(super) fn channel_timeout(&mut self, now: Time) {
+        if self
+            .channel
+            .deadline()
+            .is_none_or(|deadline| deadline.at > now)
+        {
+            return;
+        }
+        let timeout = match self.channel {
+            Channel::Ready { .. } => Timeout::Message,
+            _ => Timeout::Channel,
+        };
+        match self.channel.abandon() {
+            Some((entry, in_doubt)) => {
+                self.enter(now, ConnectionState::ChannelError);
+                self.leave_channel(now, Some("timeout"));
+                self.unsuccessful(now, entry, in_doubt, Error::Timeout(timeout));
+            }
+            // A relay that does not even close a channel is not worth keeping.
+            None => {
+                self.uplink.close(CloseCode::GOING_AWAY, "timeout");
+                self.link_lost(now, Error::Timeout(timeout), None);
+            }
+        }
+    }
+
+    fn say(&mut self, message: &Message) {
+        self.uplink.send(wire::encode(message));
+    }
+}

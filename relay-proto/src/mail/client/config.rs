@@ -1,0 +1,107 @@
+//! How a client behaves. Every default says why.
+
+use crate::{
+    Endpoint, WebSocketUrl,
+    link::{BackoffPolicy, UplinkPolicy},
+    mail::wire::ApiKey,
+    outbox::OutboxLimits,
+    smtp::HostName,
+};
+use alloc::string::String;
+use core::time::Duration;
+
+/// Everything a client needs to know; [`new`](Self::new) fills in what most need.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// The relay.
+    pub endpoint: WebSocketUrl,
+    /// What the relay knows this client by.
+    pub api_key: ApiKey,
+    /// What the client calls itself towards the relay, for the relay's logs.
+    pub agent: String,
+    /// The name given in EHLO (RFC 5321, section 4.1.1.1); `localhost` says nothing and is accepted by relays.
+    pub host_name: HostName,
+    /// How much may be queued: 1,000 submissions and 256 MiB, so that a dead relay cannot exhaust memory.
+    pub queue: OutboxLimits,
+    /// How long the link stays open with nothing to send: 5 s, which joins bursts. Zero: close at once.
+    /// None: keep it, and restore it when it is lost.
+    pub idle: Option<Duration>,
+    /// How a lost link is restored: waits of up to 1, 2, 4 … 30 s, ten times.
+    pub reconnect: BackoffPolicy,
+    /// How a submission that failed for the moment is tried again: waits of up to 1, 2, 4 s, three times.
+    pub retry: BackoffPolicy,
+    /// What happens to a message whose fate is unknown.
+    pub in_doubt: InDoubtPolicy,
+    /// The silence after which the link is probed, and after which the probe counts as failed: 30 s, below
+    /// the idle limit of the usual proxies and address translators.
+    pub heartbeat: Duration,
+    /// The patience with each step.
+    pub timeouts: Timeouts,
+}
+
+/// The patience with each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// Name lookup, TCP, TLS and upgrade together: 10 s.
+    pub open: Duration,
+    /// From the API key to the relay's answer: 30 s, since a relay may ask another service.
+    pub authentication: Duration,
+    /// From asking for a channel to its readiness, and from its end to the relay's word for it: 10 s.
+    pub channel: Duration,
+    /// From leaving the queue to the final reply: 60 s. Raise it for large messages on slow links.
+    pub message: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            open: Duration::from_secs(10),
+            authentication: Duration::from_secs(30),
+            channel: Duration::from_secs(10),
+            message: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What happens to a message that was sent whole but whose reply never came: the receiver may have
+/// taken it or not (RFC 1047).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InDoubtPolicy {
+    /// Send it again, at most this many times; then fail. The receiver may get it more than once.
+    SendAgain(u32),
+    /// Fail and say so. The receiver may not have got it.
+    Fail,
+}
+
+impl ClientConfig {
+    /// The defaults, for this relay and key.
+    pub fn new(endpoint: WebSocketUrl, api_key: ApiKey) -> Self {
+        const SECOND: Duration = Duration::from_secs(1);
+        Self {
+            endpoint,
+            api_key,
+            agent: String::from(concat!("relay-proto/", env!("CARGO_PKG_VERSION"))),
+            host_name: "localhost".parse().expect("localhost is a domain"),
+            queue: OutboxLimits::new(1000, 256 << 20),
+            idle: Some(Duration::from_secs(5)),
+            reconnect: BackoffPolicy::new(SECOND, Duration::from_secs(30), Some(10)),
+            retry: BackoffPolicy::new(SECOND, Duration::from_secs(30), Some(3)),
+            in_doubt: InDoubtPolicy::SendAgain(1),
+            heartbeat: Duration::from_secs(30),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    pub(super) fn uplink(&self) -> UplinkPolicy {
+        UplinkPolicy {
+            endpoint: Endpoint::WebSocket(self.endpoint.clone()),
+            open_timeout: self.timeouts.open,
+            authentication_timeout: self.timeouts.authentication,
+            heartbeat: self.heartbeat,
+            reconnect: self.reconnect,
+        }
+    }
+}

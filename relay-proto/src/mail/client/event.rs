@@ -1,0 +1,152 @@
+//! What a client tells its application.
+
+use super::{ConnectionState, Error, Submission, SubmissionId};
+use crate::{
+    Time,
+    link::LinkError,
+    mail::wire::Limits,
+    outbox::Priority,
+    smtp::{Exchange, ForwardPath, Reply},
+};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// News from a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A link is being opened.
+    Connecting,
+    /// The WebSocket is open.
+    Connected,
+    /// The relay has accepted the API key.
+    Authenticated {
+        /// What the relay takes at most.
+        limits: Limits,
+    },
+    /// The link is gone, or could not be opened. Without an error the client closed it for want of work.
+    Disconnected {
+        /// What happened.
+        error: Option<Error>,
+    },
+    /// The link will be opened again.
+    Reconnecting {
+        /// Which attempt it is, from 1.
+        attempt: u32,
+        /// How many are made; none: endless.
+        of: Option<u32>,
+        /// When.
+        at: Time,
+    },
+    /// The connection's state has changed.
+    StateChanged {
+        /// What it was.
+        from: ConnectionState,
+        /// What it is.
+        to: ConnectionState,
+    },
+    /// A submission was accepted into the queue.
+    Queued {
+        /// Which one.
+        id: SubmissionId,
+        /// Its priority.
+        priority: Priority,
+        /// How many submissions wait now.
+        queue_size: usize,
+    },
+    /// A submission was refused because the queue is full.
+    QueueOverflow {
+        /// How many submissions wait.
+        queue_size: usize,
+    },
+    /// A submission succeeded.
+    Processed {
+        /// Which one.
+        id: SubmissionId,
+        /// What the server said.
+        receipt: Receipt,
+    },
+    /// A submission failed for good.
+    Failed {
+        /// Which one.
+        id: SubmissionId,
+        /// Why.
+        error: Error,
+    },
+    /// A submission failed for the moment and will be tried again.
+    RetryScheduled {
+        /// Which one.
+        id: SubmissionId,
+        /// Which retry it is, from 1.
+        attempt: u32,
+        /// How many are made; none: endless.
+        of: Option<u32>,
+        /// When.
+        at: Time,
+        /// Why.
+        error: Error,
+    },
+    /// A message was sent whole and its reply got lost. It may have been delivered.
+    InDoubt {
+        /// Which one.
+        id: SubmissionId,
+        /// Whether it is sent again, which may deliver it twice; otherwise `Failed` follows.
+        sending_again: bool,
+        /// What happened.
+        error: Error,
+    },
+    /// The client has ended; nothing follows.
+    Terminated {
+        /// What was accepted and is not settled.
+        left: Vec<Unsettled>,
+    },
+}
+
+impl Event {
+    /// How a submission ended, where this event says so. Every accepted submission ends in exactly one such
+    /// event, or in the list of [`Event::Terminated`].
+    pub fn outcome(&self) -> Option<(SubmissionId, Result<&Receipt, &Error>)> {
+        match self {
+            Self::Processed { id, receipt } => Some((*id, Ok(receipt))),
+            Self::Failed { id, error } => Some((*id, Err(error))),
+            _ => None,
+        }
+    }
+}
+
+/// What became of a submission that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The server's final reply.
+    pub reply: Reply,
+    /// The recipients the server took the message for.
+    pub accepted: Vec<ForwardPath>,
+    /// The recipients it refused, each with its reply. A message that reached some is a success.
+    pub rejected: Vec<(ForwardPath, Reply)>,
+    /// Every line sent and its reply, where the submission was a raw dialogue.
+    pub transcript: Vec<Exchange>,
+    /// From leaving the queue to the final reply.
+    pub response_time: Duration,
+    /// Whether it was sent again after an earlier sending was left in doubt, so that it may arrive twice.
+    pub sent_again: bool,
+}
+
+/// A submission a client had accepted and not settled when it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsettled {
+    /// Which one.
+    pub id: SubmissionId,
+    /// The submission itself, to be handed to another client.
+    pub submission: Submission,
+    /// Whether it was sent whole already, so that sending it elsewhere may deliver it twice.
+    pub in_doubt: bool,
+}
+
+/// Why a link ended, as a client's error.
+impl From<LinkError> for Error {
+    fn from(error: LinkError) -> Self {
+        Self::Connection(error)
+    }
+}

@@ -1,0 +1,158 @@
+//! How submissions end: success, failure, another try, doubt.
+
+use super::{
+    Client, Error, Event, InDoubtPolicy, Receipt, Refusal, Submission, SubmissionId, Unsettled,
+};
+use crate::{Time, link::Backoff, mail::wire::Limits, outbox::Entry, smtp::Completed};
+use alloc::boxed::Box;
+
+/// A submission on its way.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) submission: Submission,
+    pub(super) accepted_at: Time,
+    pub(super) retries: Backoff,
+    pub(super) sent_again: u32,
+}
+
+pub(super) fn unsettled(id: u64, delivery: Delivery, in_doubt: bool) -> Unsettled {
+    Unsettled {
+        id: SubmissionId(id),
+        submission: delivery.submission,
+        in_doubt: in_doubt || delivery.sent_again > 0,
+    }
+}
+
+/// What of a submission is more than the relay announced to take.
+pub(super) fn beyond_limits(submission: &Submission, limits: &Limits) -> Option<Refusal> {
+    let envelope = submission.envelope()?;
+    let bytes = submission.len();
+    let recipients = envelope.forward_paths().len();
+    if let Some(limit) = limits.max_message_bytes
+        && bytes as u64 > limit
+    {
+        return Some(Refusal::TooLarge { bytes, limit });
+    }
+    if let Some(limit) = limits.max_recipients
+        && recipients as u64 > limit
+    {
+        return Some(Refusal::TooManyRecipients { recipients, limit });
+    }
+    None
+}
+
+impl Client {
+    /// The next submission the relay's limits admit; those they do not are failed on the way.
+    pub(super) fn take_acceptable(&mut self) -> Option<Entry<Delivery>> {
+        while let Some(entry) = self.outbox.take() {
+            match beyond_limits(&entry.item.submission, &self.limits) {
+                None => return Some(entry),
+                Some(refusal) => self.fail(entry, Error::Limits(refusal)),
+            }
+        }
+        None
+    }
+
+    pub(super) fn expire(&mut self, now: Time) {
+        while let Some((id, delivery)) = self.outbox.expire(now) {
+            self.counts.expired += 1;
+            let waited = now.since(delivery.accepted_at);
+            self.failed(id, &delivery, Error::Expired { waited });
+        }
+    }
+
+    /// The submission has reached its purpose.
+    pub(super) fn succeed(
+        &mut self,
+        now: Time,
+        entry: Entry<Delivery>,
+        started: Time,
+        completed: Completed,
+    ) {
+        let response_time = now.since(started);
+        self.counts.processed += 1;
+        self.response_times.record(response_time);
+        let id = SubmissionId(entry.id);
+        let delivery = self.outbox.settle(entry);
+        let receipt = Receipt {
+            reply: completed.reply,
+            accepted: completed.accepted,
+            rejected: completed.rejected,
+            transcript: completed.transcript,
+            response_time,
+            sent_again: delivery.sent_again > 0,
+        };
+        self.events.push_back(Event::Processed { id, receipt });
+    }
+
+    /// A try was without success: try again, or not, or nobody knows.
+    pub(super) fn unsuccessful(
+        &mut self,
+        now: Time,
+        mut entry: Entry<Delivery>,
+        in_doubt: bool,
+        error: Error,
+    ) {
+        if in_doubt {
+            return self.in_doubt(entry, error);
+        }
+        let retry = error.is_transient().then(|| {
+            entry
+                .item
+                .retries
+                .next_wait(&mut self.random, error.retry_after())
+        });
+        let Some(Some(wait)) = retry else {
+            return self.fail(entry, error);
+        };
+        let at = now.after(wait);
+        self.counts.retried += 1;
+        self.events.push_back(Event::RetryScheduled {
+            id: SubmissionId(entry.id),
+            attempt: entry.item.retries.attempt(),
+            of: self.config.retry.attempts,
+            at,
+            error,
+        });
+        self.outbox.put_back(entry, Some(at));
+    }
+
+    /// The message was sent whole and nobody knows what became of it.
+    pub(super) fn in_doubt(&mut self, mut entry: Entry<Delivery>, error: Error) {
+        let sending_again = match self.config.in_doubt {
+            InDoubtPolicy::SendAgain(times) => entry.item.sent_again < times,
+            InDoubtPolicy::Fail => false,
+        };
+        let id = SubmissionId(entry.id);
+        self.events.push_back(Event::InDoubt {
+            id,
+            sending_again,
+            error: error.clone(),
+        });
+        if sending_again {
+            entry.item.sent_again += 1;
+            self.outbox.put_back(entry, None);
+        } else {
+            self.fail(entry, Error::InDoubt(Box::new(error)));
+        }
+    }
+
+    fn fail(&mut self, entry: Entry<Delivery>, error: Error) {
+        let id = entry.id;
+        let delivery = self.outbox.settle(entry);
+        self.failed(id, &delivery, error);
+    }
+
+    /// Reports a failure. Where an earlier sending was left in doubt, that is the outcome, whatever the
+    /// last try said.
+    pub(super) fn failed(&mut self, id: u64, delivery: &Delivery, error: Error) {
+        self.counts.failed += 1;
+        let error = match error {
+            Error::InDoubt(_) => error,
+            _ if delivery.sent_again > 0 => Error::InDoubt(Box::new(error)),
+            _ => error,
+        };
+        let id = SubmissionId(id);
+        self.events.push_back(Event::Failed { id, error });
+    }
+}

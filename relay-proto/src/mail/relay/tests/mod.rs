@@ -1,0 +1,8 @@
+//! The relay on virtual time, with scripted clients and upstreams.
+
+mod channels;
+mod every_input;
+mod links;
+mod rig;
+mod streaming;
+mod upstreams;

@@ -1,0 +1,77 @@
+//! What can be set, and what all tasks of one hub share.
+
+use crate::tls;
+use relay_proto::LinkId;
+use rustls::pki_types::CertificateDer;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio_rustls::TlsConnector;
+
+/// Limits of the transports. The protocol's own settings belong to the machine.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The largest WebSocket message read, in bytes, whatever the machine's read limit. Default: 1 MiB.
+    ///
+    /// A message between the read limit and this one is read and then refused, a larger one is refused by
+    /// its header; so this bounds the memory a peer can take before the machine has a say.
+    pub max_frame_bytes: usize,
+    /// How long the closing of a link may take before its socket is dropped. Default: 2 s.
+    pub close_timeout: Duration,
+    /// How long an accepted connection may take for TLS and WebSocket upgrade. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// How many accepted connections may be in that phase at once, for each listener; more wait in
+    /// the listener's backlog. At least one; default: 256.
+    pub max_handshakes: usize,
+    /// Root certificates trusted besides the platform's when dialling with TLS. Default: none.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_frame_bytes: 1 << 20,
+            close_timeout: Duration::from_secs(2),
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 256,
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+/// What all tasks of one hub share.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    accepted: AtomicU64,
+    tls: OnceCell<TlsConnector>,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            accepted: AtomicU64::new(0),
+            tls: OnceCell::new(),
+        }
+    }
+
+    /// The id of the next accepted link.
+    pub(crate) fn next_accepted(&self) -> LinkId {
+        LinkId::accepted(self.accepted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The TLS client, made when it is first needed.
+    pub(crate) async fn tls_connector(&self) -> Result<&TlsConnector, String> {
+        let make = || async {
+            let extra_roots = self.config.extra_roots.clone();
+            spawn_blocking(move || tls::connector(extra_roots))
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())
+        };
+        self.tls.get_or_try_init(make).await
+    }
+}

@@ -1,0 +1,209 @@
+//! What the libraries below report, in the words of the core and for people.
+
+use relay_proto::{CloseCode, Closure, OpenError};
+use rustls::CertificateError;
+use std::{io, time::Duration};
+use tokio_tungstenite::tungstenite::{
+    self,
+    error::{CapacityError, ProtocolError},
+    handshake::client::Response,
+    protocol::CloseFrame,
+};
+
+/// The transport has failed.
+pub(crate) fn lost(error: io::Error) -> Closure {
+    Closure::Lost {
+        detail: io_detail(&error),
+    }
+}
+
+pub(crate) fn end_of_stream() -> Closure {
+    Closure::Lost {
+        detail: "the peer has ended the connection".to_owned(),
+    }
+}
+
+pub(crate) fn too_big(size: usize, limit: usize) -> Closure {
+    Closure::Violation {
+        code: CloseCode::MESSAGE_TOO_BIG,
+        detail: format!("a message of {size} bytes, above the limit of {limit}"),
+    }
+}
+
+pub(crate) fn own_text_is_not_utf8() -> Closure {
+    Closure::Lost {
+        detail: "this side tried to send a text message that is not UTF-8".to_owned(),
+    }
+}
+
+pub(crate) fn closed_by_peer(close: Option<CloseFrame>) -> Closure {
+    match close {
+        Some(close) => Closure::Peer {
+            code: Some(CloseCode(close.code.into())),
+            reason: close.reason.as_str().to_owned(),
+        },
+        None => Closure::Peer {
+            code: None,
+            reason: String::new(),
+        },
+    }
+}
+
+/// Reading a WebSocket has failed: who is at fault?
+pub(crate) fn while_reading(error: tungstenite::Error) -> Closure {
+    use tungstenite::Error;
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            too_big(size, max_size)
+        }
+        Error::Utf8(_) => Closure::Violation {
+            code: CloseCode::INVALID_PAYLOAD,
+            detail: "text that is not UTF-8".to_owned(),
+        },
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => end_of_stream(),
+        Error::Protocol(error) => Closure::Violation {
+            code: CloseCode::PROTOCOL_ERROR,
+            detail: error.to_string(),
+        },
+        error => while_writing(error),
+    }
+}
+
+/// Writing to a WebSocket has failed.
+pub(crate) fn while_writing(error: tungstenite::Error) -> Closure {
+    match error {
+        tungstenite::Error::Io(error) => lost(error),
+        error => Closure::Lost {
+            detail: error.to_string(),
+        },
+    }
+}
+
+pub(crate) fn unresolved(endpoint: String, error: &io::Error) -> OpenError {
+    OpenError::Unreachable {
+        endpoint,
+        detail: format!("the host name cannot be resolved ({error})"),
+    }
+}
+
+pub(crate) fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
+    OpenError::Unreachable {
+        endpoint,
+        detail: io_detail(error),
+    }
+}
+
+pub(crate) fn tls_unavailable(endpoint: String, detail: String) -> OpenError {
+    OpenError::Tls { endpoint, detail }
+}
+
+/// The TLS handshake has failed.
+pub(crate) fn tls(endpoint: String, error: &io::Error) -> OpenError {
+    let tls_error = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let detail = match tls_error {
+        Some(rustls::Error::InvalidCertificate(problem)) => certificate_detail(problem),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "what answers does not speak TLS on this port".to_owned()
+        }
+        Some(error) => error.to_string(),
+        None => format!(
+            "the connection broke during the TLS handshake: {}",
+            io_detail(error)
+        ),
+    };
+    OpenError::Tls { endpoint, detail }
+}
+
+fn certificate_detail(problem: &CertificateError) -> String {
+    let short = match problem {
+        CertificateError::UnknownIssuer => {
+            "the certificate's issuer is not trusted; add its root certificate if it should be"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the certificate is not valid yet; is the clock right?"
+        }
+        CertificateError::NotValidForName => "the certificate is for another name",
+        CertificateError::BadSignature => {
+            "the certificate is not signed by the issuer it names, or by another of that name"
+        }
+        CertificateError::Revoked => "the certificate has been revoked",
+        other => return other.to_string(),
+    };
+    short.to_owned()
+}
+
+/// The WebSocket upgrade has failed, on the client's side.
+pub(crate) fn upgrade(endpoint: String, error: tungstenite::Error) -> OpenError {
+    use tungstenite::Error;
+    let not_websocket = |endpoint, detail: &str| OpenError::NotWebSocket {
+        endpoint,
+        detail: detail.to_owned(),
+    };
+    match error {
+        Error::Http(response) => OpenError::Refused {
+            endpoint,
+            status: response.status().as_u16(),
+            retry_after: retry_after(&response),
+        },
+        Error::Io(error) => unreachable(endpoint, &error),
+        Error::Protocol(ProtocolError::HandshakeIncomplete) => not_websocket(
+            endpoint,
+            "it ended the connection without answering the upgrade request",
+        ),
+        Error::Protocol(ProtocolError::HttparseError(_)) => {
+            not_websocket(endpoint, "its answer is not HTTP")
+        }
+        Error::Protocol(ProtocolError::WrongHttpVersion) => {
+            not_websocket(endpoint, "it answers with HTTP/1.0")
+        }
+        Error::Capacity(_) | Error::AttackAttempt => {
+            not_websocket(endpoint, "its answer has too many or too long headers")
+        }
+        Error::Url(_) | Error::HttpFormat(_) => OpenError::Unreachable {
+            endpoint,
+            detail: format!("the URL is of no use: {error}"),
+        },
+        error => not_websocket(endpoint, &error.to_string()),
+    }
+}
+
+/// `Retry-After` in seconds (RFC 9110, section 10.2.3); its other form, a date, is left out.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get("Retry-After")?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The HTTP status line and headers that tell a client why it gets no WebSocket; none: say nothing.
+pub(crate) fn refusal(error: &tungstenite::Error) -> Option<&'static str> {
+    use tungstenite::Error;
+    match error {
+        Error::Protocol(ProtocolError::WrongHttpMethod) => {
+            Some("405 Method Not Allowed\r\nAllow: GET")
+        }
+        Error::Protocol(
+            ProtocolError::MissingConnectionUpgradeHeader
+            | ProtocolError::MissingUpgradeWebSocketHeader
+            | ProtocolError::MissingSecWebSocketVersionHeader,
+        ) => Some("426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"),
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::Io(_) => None,
+        Error::Capacity(_) | Error::AttackAttempt => Some("431 Request Header Fields Too Large"),
+        _ => Some("400 Bad Request"),
+    }
+}
+
+fn io_detail(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "connection refused; nothing listens on this port".to_owned()
+        }
+        io::ErrorKind::ConnectionReset => "the peer has reset the connection".to_owned(),
+        io::ErrorKind::UnexpectedEof => "the peer has ended the connection".to_owned(),
+        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        _ => error.to_string(),
+    }
+}

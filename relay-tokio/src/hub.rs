@@ -1,0 +1,274 @@
+//! The loop around the pump: one task that owns machine and application.
+
+use crate::{
+    config::Context,
+    dial::dial,
+    driver::{Application, Command},
+    link::{self, Fact, Handle},
+};
+use relay_proto::{Action, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    task::{AbortHandle, yield_now},
+    time::{Instant, sleep_until},
+};
+
+/// Steps of the machine between two chances for the other tasks of the runtime.
+const STEPS_PER_TURN: usize = 256;
+
+/// A wake-up nobody waits for: about 30 years. Later ones cannot be told to every clock.
+const FAR: Duration = Duration::from_secs(1 << 30);
+
+pub(crate) struct Hub<M, A> {
+    pump: Pump<M>,
+    application: A,
+    /// The machine's time zero.
+    epoch: Instant,
+    commands: mpsc::Receiver<Command<M, A>>,
+    facts: mpsc::Receiver<Fact>,
+    /// What new links report to.
+    reports: mpsc::Sender<Fact>,
+    links: BTreeMap<LinkId, Entry>,
+    /// The links whose read limit is to be asked for again: those something has happened on, and those
+    /// the machine does not read from now. A limit that changes otherwise is seen with the next frame.
+    unsettled: BTreeSet<LinkId>,
+    /// False while the machine runs, then true; gone when the last link is.
+    stage: watch::Sender<bool>,
+    context: Arc<Context>,
+}
+
+struct Entry {
+    handle: Handle,
+    /// Stops the opening; none once the link is open.
+    opening: Option<AbortHandle>,
+}
+
+/// Where a run of steps has come to.
+enum Turn {
+    Waiting(Option<Deadline>),
+    Unfinished,
+    Finished,
+}
+
+impl<M, A> Hub<M, A>
+where
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    pub(crate) fn new(
+        machine: M,
+        application: A,
+        commands: mpsc::Receiver<Command<M, A>>,
+        (reports, facts): (mpsc::Sender<Fact>, mpsc::Receiver<Fact>),
+        stage: watch::Sender<bool>,
+        context: Arc<Context>,
+    ) -> Self {
+        Self {
+            pump: Pump::new(machine),
+            application,
+            epoch: Instant::now(),
+            commands,
+            facts,
+            reports,
+            links: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            stage,
+            context,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut alarm = pin!(sleep_until(self.epoch));
+        let mut abandoned = false;
+        loop {
+            let deadline = match self.turn() {
+                Turn::Waiting(deadline) => deadline,
+                Turn::Unfinished => {
+                    yield_now().await;
+                    continue;
+                }
+                Turn::Finished => break,
+            };
+            self.settle();
+            if let Some(deadline) = deadline {
+                let at = self.instant(deadline.at);
+                if alarm.deadline() != at {
+                    alarm.as_mut().reset(at);
+                }
+            }
+            select! {
+                command = self.commands.recv(), if !abandoned => match command {
+                    Some(command) => self.command(command),
+                    None => {
+                        abandoned = true;
+                        self.command(|machine, application, now| {
+                            application.handle_abandoned(machine, now);
+                        });
+                    }
+                },
+                Some(fact) = self.facts.recv() => self.learn(fact),
+                () = alarm.as_mut(), if deadline.is_some() => {}
+            }
+        }
+        self.end().await;
+    }
+
+    /// Lets the machine work until it waits, within bounds.
+    fn turn(&mut self) -> Turn {
+        for _ in 0..STEPS_PER_TURN {
+            match self.pump.step(self.now()) {
+                Step::Perform(action) => self.perform(action),
+                Step::Deliver(event) => self.command(|machine, application, now| {
+                    application.handle_event(machine, now, event);
+                }),
+                Step::Wait { until } => return Turn::Waiting(until),
+                Step::Finished => return Turn::Finished,
+            }
+        }
+        Turn::Unfinished
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Open { link, endpoint } => {
+                let close_timeout = self.context.config.close_timeout;
+                let (handle, task) = link::new(link, self.reports.clone(), close_timeout);
+                let dialling = dial(task, endpoint, Arc::clone(&self.context));
+                let opening = Some(tokio::spawn(dialling).abort_handle());
+                self.links.insert(link, Entry { handle, opening });
+            }
+            Action::Send { link, frame } => {
+                if let Some(entry) = self.links.get(&link) {
+                    // Before the frame: what it says may be leave for the peer to send more at once.
+                    entry.handle.allow(self.pump.machine().read_limit(link));
+                    entry.handle.send(frame);
+                    self.unsettled.insert(link);
+                }
+            }
+            Action::Close { link, code, reason } => match self.links.get(&link) {
+                Some(Entry {
+                    opening: Some(opening),
+                    ..
+                }) => {
+                    opening.abort();
+                    self.links.remove(&link);
+                    let why = OpenError::Abandoned;
+                    self.tell(Input::OpenFailed { link, why });
+                }
+                Some(entry) => entry.handle.close(code, reason),
+                None => {}
+            },
+        }
+    }
+
+    /// Passes a fact on to the machine, unless it is about a link that is no more.
+    fn learn(&mut self, fact: Fact) {
+        let input = match fact {
+            Fact::Accepted { link, peer, handle } => {
+                let opening = None;
+                self.links.insert(link, Entry { handle, opening });
+                self.unsettled.insert(link);
+                let peer = Some(peer);
+                Input::Accepted { link, peer }
+            }
+            Fact::Opened { link } => {
+                let Some(entry) = self.links.get_mut(&link) else {
+                    return;
+                };
+                entry.opening = None;
+                self.unsettled.insert(link);
+                Input::Opened { link }
+            }
+            Fact::OpenFailed { link, why } => {
+                if self.links.remove(&link).is_none() {
+                    return;
+                }
+                Input::OpenFailed { link, why }
+            }
+            Fact::Frame { link, frame } => {
+                let Some(entry) = self.links.get_mut(&link) else {
+                    return;
+                };
+                entry.handle.count_received();
+                self.unsettled.insert(link);
+                Input::Frame { link, frame }
+            }
+            Fact::Written { link } => {
+                if !self.links.contains_key(&link) {
+                    return;
+                }
+                self.unsettled.insert(link);
+                Input::Written { link }
+            }
+            Fact::Closed { link, why } => {
+                if self.links.remove(&link).is_none() {
+                    return;
+                }
+                Input::Closed { link, why }
+            }
+        };
+        self.tell(input);
+    }
+
+    /// Tells the links how much the machine reads from them now.
+    fn settle(&mut self) {
+        let (machine, links) = (self.pump.machine(), &self.links);
+        self.unsettled.retain(|link| {
+            let open = links.get(link).filter(|entry| entry.opening.is_none());
+            open.is_some_and(|entry| {
+                let limit = machine.read_limit(*link);
+                entry.handle.allow(limit);
+                limit == 0
+            })
+        });
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.pump.handle_input(self.now(), input);
+    }
+
+    fn command(&mut self, command: impl FnOnce(&mut M, &mut A, Time)) {
+        let (now, application) = (self.now(), &mut self.application);
+        self.pump
+            .command(now, |machine, now| command(machine, application, now));
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO.after(self.epoch.elapsed())
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.epoch + time.since(Time::ZERO).min(FAR)
+    }
+
+    /// Refuses calls, closes what is open, and waits for that.
+    async fn end(self) {
+        let Self {
+            mut facts,
+            reports,
+            commands,
+            application,
+            links,
+            stage,
+            ..
+        } = self;
+        drop((commands, application));
+        stage.send_replace(true);
+        for entry in links.values() {
+            if let Some(opening) = &entry.opening {
+                opening.abort();
+            }
+        }
+        drop((links, reports));
+        // Every task of this hub holds a sender for as long as it lives; each ends within its timeout.
+        while facts.recv().await.is_some() {}
+        drop(stage);
+    }
+}

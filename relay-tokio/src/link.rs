@@ -1,0 +1,365 @@
+//! One open link: reads and writes at the same time until it ends, then says how it ended.
+
+use crate::transport::Transport;
+use relay_proto::{CloseCode, Closure, Frame, LinkId, OpenError};
+use std::{future::poll_fn, net::IpAddr, pin::pin, sync::Mutex, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    select,
+    sync::{Notify, mpsc, watch},
+    time::{sleep, timeout},
+};
+
+/// How many frames of one link may be on their way to the machine at once.
+///
+/// It hides the time a frame takes to get there. A machine that says zero to `read_limit` may still be
+/// given this many frames less one, which were read before.
+const READ_AHEAD: u64 = 4;
+
+/// Orders written before the socket is flushed and `Written` is reported.
+const ORDERS_PER_FLUSH: usize = 256;
+
+/// What a link, or the task that opens it, reports to the hub.
+pub(crate) enum Fact {
+    Accepted {
+        link: LinkId,
+        peer: IpAddr,
+        handle: Handle,
+    },
+    Opened {
+        link: LinkId,
+    },
+    OpenFailed {
+        link: LinkId,
+        why: OpenError,
+    },
+    Frame {
+        link: LinkId,
+        frame: Frame,
+    },
+    Written {
+        link: LinkId,
+    },
+    Closed {
+        link: LinkId,
+        why: Closure,
+    },
+}
+
+enum Order {
+    Send(Frame),
+    Close { code: CloseCode, reason: String },
+}
+
+/// What the hub allows a link to do; a link without its hub is closing.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Leave {
+    /// The largest frame to read, in bytes; zero: do not read.
+    limit: usize,
+    /// How many frames may have been handed up in all.
+    frames: u64,
+    /// The machine has asked for the end.
+    closing: bool,
+}
+
+/// The hub's end of a link. Dropping it closes the link with [`CloseCode::GOING_AWAY`].
+pub(crate) struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    leave: watch::Sender<Leave>,
+    received: u64,
+}
+
+impl Handle {
+    pub(crate) fn send(&self, frame: Frame) {
+        // A link that has ended needs no order: its `Closed` is on the way.
+        let _ = self.orders.send(Order::Send(frame));
+    }
+
+    pub(crate) fn close(&self, code: CloseCode, reason: String) {
+        let _ = self.orders.send(Order::Close { code, reason });
+        // Besides the order, which waits behind the frames before it, this starts the clock.
+        self.leave.send_modify(|leave| leave.closing = true);
+    }
+
+    /// Counts a frame that has reached the machine.
+    pub(crate) const fn count_received(&mut self) {
+        self.received += 1;
+    }
+
+    /// Tells the link the machine's read limit.
+    pub(crate) fn allow(&self, limit: usize) {
+        let frames = self.received + READ_AHEAD;
+        self.leave.send_if_modified(|leave| {
+            let allowed = Leave {
+                limit,
+                frames,
+                ..*leave
+            };
+            std::mem::replace(leave, allowed) != allowed
+        });
+    }
+}
+
+/// The task's end of a link.
+pub(crate) struct Link {
+    id: LinkId,
+    orders: mpsc::UnboundedReceiver<Order>,
+    leave: watch::Receiver<Leave>,
+    facts: mpsc::Sender<Fact>,
+    close_timeout: Duration,
+}
+
+/// Both ends of a link.
+pub(crate) fn new(
+    id: LinkId,
+    facts: mpsc::Sender<Fact>,
+    close_timeout: Duration,
+) -> (Handle, Link) {
+    let (order, orders) = mpsc::unbounded_channel();
+    let (allow, leave) = watch::channel(Leave::default());
+    let handle = Handle {
+        orders: order,
+        leave: allow,
+        received: 0,
+    };
+    let link = Link {
+        id,
+        orders,
+        leave,
+        facts,
+        close_timeout,
+    };
+    (handle, link)
+}
+
+/// How a conversation came to its end.
+enum End {
+    /// The machine, or the end of the hub, asks for it.
+    Asked { code: CloseCode, reason: String },
+    /// The peer or the transport ended it.
+    Broken(Closure),
+}
+
+impl Link {
+    pub(crate) const fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Reports a fact; does nothing once the hub has ended.
+    pub(crate) async fn report(&self, fact: Fact) {
+        let _ = self.facts.send(fact).await;
+    }
+
+    /// Runs the link to its end, including the closing handshake, and reports [`Fact::Closed`].
+    pub(crate) async fn run<T: Transport>(mut self, mut transport: T) {
+        let (id, facts, close_timeout) = (self.id, self.facts.clone(), self.close_timeout);
+        let mut leave = self.leave.clone();
+        let overdue = async {
+            // An error says that the hub has ended, which closes the link as well.
+            let _ = leave.wait_for(|leave| leave.closing).await;
+            sleep(close_timeout).await;
+        };
+        let ended = async {
+            let why = match self.converse(&mut transport).await {
+                End::Asked { code, reason } => {
+                    transport.say_goodbye(code, &reason).await;
+                    Closure::Local
+                }
+                End::Broken(why) => {
+                    // Whether the peer hears it or not, the link has ended.
+                    let _ = timeout(close_timeout, transport.answer(&why)).await;
+                    why
+                }
+            };
+            let transport_works = !matches!(why, Closure::Lost { .. });
+            (why, transport_works)
+        };
+        let (why, transport_works) = select! {
+            biased;
+            ended = ended => ended,
+            () = overdue => (Closure::Local, false),
+        };
+        let _ = facts.send(Fact::Closed { link: id, why }).await;
+        if transport_works {
+            let _ = timeout(close_timeout, drain(transport.socket())).await;
+        }
+    }
+
+    /// Reads and writes at the same time until one side has enough.
+    async fn converse<T: Transport>(&mut self, transport: &mut T) -> End {
+        let Self {
+            id,
+            orders,
+            leave,
+            facts,
+            close_timeout,
+        } = self;
+        // Both halves run in this one task and hold the lock only while they poll, so it is never contended.
+        let transport = Mutex::new(transport);
+        let pinged = Notify::new();
+        let writer = Writer {
+            id: *id,
+            transport: &transport,
+            facts,
+            pinged: &pinged,
+        };
+        let reader = Reader {
+            id: *id,
+            transport: &transport,
+            facts,
+            pinged: &pinged,
+        };
+        let writing = async {
+            match writer.run(orders).await {
+                Ok(asked) => asked,
+                Err(why) => {
+                    // A peer that hangs up has often said why; what it said is still to be read.
+                    sleep(*close_timeout).await;
+                    End::Broken(why)
+                }
+            }
+        };
+        select! {
+            biased;
+            end = writing => end,
+            why = reader.run(leave) => End::Broken(why),
+        }
+    }
+}
+
+type Shared<'a, T> = Mutex<&'a mut T>;
+
+/// Polls the transport under its lock.
+async fn with<T, R>(
+    transport: &Shared<'_, T>,
+    mut poll: impl FnMut(&mut T, &mut std::task::Context<'_>) -> std::task::Poll<R>,
+) -> R {
+    poll_fn(|context| {
+        let mut transport = transport
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        poll(&mut transport, context)
+    })
+    .await
+}
+
+struct Writer<'a, T> {
+    id: LinkId,
+    transport: &'a Shared<'a, T>,
+    facts: &'a mpsc::Sender<Fact>,
+    pinged: &'a Notify,
+}
+
+impl<T: Transport> Writer<'_, T> {
+    /// Carries out orders; flushes once for all that wait.
+    async fn run(&self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<End, Closure> {
+        let mut waiting = Vec::new();
+        loop {
+            let count = select! {
+                count = orders.recv_many(&mut waiting, ORDERS_PER_FLUSH) => Some(count),
+                // The transport has queued a pong by itself; nothing but a flush sends it.
+                () = self.pinged.notified() => None,
+            };
+            if count == Some(0) {
+                return Ok(End::Asked {
+                    code: CloseCode::GOING_AWAY,
+                    reason: String::new(),
+                });
+            }
+            let mut written = 0;
+            let mut asked = None;
+            for order in waiting.drain(..) {
+                match order {
+                    Order::Send(frame) => {
+                        with(self.transport, |transport, context| {
+                            transport.poll_ready(context)
+                        })
+                        .await?;
+                        let mut frame = Some(frame);
+                        with(self.transport, |transport, _| {
+                            std::task::Poll::Ready(
+                                frame
+                                    .take()
+                                    .map_or(Ok(()), |frame| transport.start_send(frame)),
+                            )
+                        })
+                        .await?;
+                        written += 1;
+                    }
+                    Order::Close { code, reason } => {
+                        asked = Some(End::Asked { code, reason });
+                        break;
+                    }
+                }
+            }
+            with(self.transport, |transport, context| {
+                transport.poll_flush(context)
+            })
+            .await?;
+            for _ in 0..written {
+                let _ = self.facts.send(Fact::Written { link: self.id }).await;
+            }
+            if let Some(asked) = asked {
+                return Ok(asked);
+            }
+        }
+    }
+}
+
+struct Reader<'a, T> {
+    id: LinkId,
+    transport: &'a Shared<'a, T>,
+    facts: &'a mpsc::Sender<Fact>,
+    pinged: &'a Notify,
+}
+
+impl<T: Transport> Reader<'_, T> {
+    /// Hands up frames as far as the hub allows, until the peer or the transport ends the link.
+    async fn run(&self, leave: &mut watch::Receiver<Leave>) -> Closure {
+        let mut handed_up = 0;
+        loop {
+            let Leave { limit, frames, .. } = *leave.borrow_and_update();
+            let read = with(self.transport, |transport, context| {
+                transport.poll_frame(context, limit)
+            });
+            let frame = select! {
+                biased;
+                changed = leave.changed() => match changed {
+                    Ok(()) => continue,
+                    // The hub has ended; the writer sees that, too, and says goodbye.
+                    Err(_) => std::future::pending().await,
+                },
+                frame = read, if limit > 0 && handed_up < frames => frame,
+            };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(why) => return why,
+            };
+            if matches!(frame, Frame::Ping(_)) {
+                self.pinged.notify_one();
+            }
+            handed_up += 1;
+            let link = self.id;
+            let _ = self.facts.send(Fact::Frame { link, frame }).await;
+        }
+    }
+}
+
+/// Ends our direction and throws away what still comes, until the peer ends its own.
+///
+/// A socket closed with unread bytes in it makes the kernel reset the connection, and the peer may then
+/// never see what was sent last.
+pub(crate) async fn drain<S>(socket: &mut S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    if socket.shutdown().await.is_err() {
+        return;
+    }
+    let mut discarded = [0; 1024];
+    while matches!(pin!(socket.read(&mut discarded)).await, Ok(1..)) {}
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -1,0 +1,196 @@
+use super::*;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::io::DuplexStream;
+
+/// What a transport was asked to do, and what it answers.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<Calls>>);
+
+#[derive(Default)]
+struct Calls {
+    taken: Vec<Frame>,
+    flushes: usize,
+    waiting: VecDeque<Frame>,
+    limits: Vec<usize>,
+    writing_fails: bool,
+}
+
+struct Counting {
+    counts: Counts,
+    socket: DuplexStream,
+}
+
+impl Transport for Counting {
+    type Socket = DuplexStream;
+
+    fn poll_frame(&mut self, _: &mut Context<'_>, limit: usize) -> Poll<Result<Frame, Closure>> {
+        let mut calls = self.counts.0.lock().unwrap();
+        match calls.waiting.pop_front() {
+            Some(frame) => {
+                calls.limits.push(limit);
+                Poll::Ready(Ok(frame))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Closure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(&mut self, frame: Frame) -> Result<(), Closure> {
+        self.counts.0.lock().unwrap().taken.push(frame);
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Closure>> {
+        let mut calls = self.counts.0.lock().unwrap();
+        calls.flushes += 1;
+        Poll::Ready(if calls.writing_fails {
+            Err(broken_pipe())
+        } else {
+            Ok(())
+        })
+    }
+
+    async fn say_goodbye(&mut self, _: CloseCode, _: &str) {}
+
+    async fn answer(&mut self, _: &Closure) {}
+
+    fn socket(&mut self) -> &mut DuplexStream {
+        &mut self.socket
+    }
+}
+
+struct Rig {
+    counts: Counts,
+    handle: Handle,
+    facts: mpsc::Receiver<Fact>,
+    link: Option<Link>,
+}
+
+impl Rig {
+    /// The next fact; none once the link's task is gone.
+    async fn next(&mut self) -> Option<Fact> {
+        let next = timeout(Duration::from_secs(30), self.facts.recv());
+        next.await.expect("hangs")
+    }
+}
+
+fn rig() -> Rig {
+    let (facts, received) = mpsc::channel(100);
+    let (handle, link) = new(LinkId::dialled(0), facts, Duration::from_millis(10));
+    Rig {
+        counts: Counts::default(),
+        handle,
+        facts: received,
+        link: Some(link),
+    }
+}
+
+fn broken_pipe() -> Closure {
+    let detail = "broken pipe".to_owned();
+    Closure::Lost { detail }
+}
+
+fn frame(number: usize) -> Frame {
+    Frame::Text(number.to_string().into())
+}
+
+impl Rig {
+    fn start(&mut self) {
+        let (socket, _peer) = tokio::io::duplex(64);
+        let counts = self.counts.clone();
+        let link = self.link.take().unwrap();
+        tokio::spawn(link.run(Counting { counts, socket }));
+    }
+}
+
+#[tokio::test]
+async fn everything_that_waits_is_written_in_order_and_flushed_once() {
+    let mut rig = rig();
+    for number in 0..10 {
+        rig.handle.send(frame(number));
+    }
+    rig.start();
+    for _ in 0..10 {
+        assert!(matches!(rig.next().await, Some(Fact::Written { .. })));
+    }
+    let calls = rig.counts.0.lock().unwrap();
+    assert_eq!(calls.taken, (0..10).map(frame).collect::<Vec<_>>());
+    assert_eq!(calls.flushes, 1);
+}
+
+#[tokio::test]
+async fn what_is_sent_before_a_close_is_written_before_it_and_nothing_after() {
+    let mut rig = rig();
+    rig.handle.send(frame(0));
+    rig.handle.close(CloseCode::NORMAL, String::new());
+    rig.handle.send(frame(1));
+    rig.start();
+    assert!(matches!(rig.next().await, Some(Fact::Written { .. })));
+    let Some(Fact::Closed { why, .. }) = rig.next().await else {
+        panic!("the link is not closed");
+    };
+    assert_eq!(why, Closure::Local);
+    assert_eq!(rig.counts.0.lock().unwrap().taken, [frame(0)]);
+    assert!(rig.next().await.is_none(), "nothing follows");
+}
+
+#[tokio::test]
+async fn a_ping_is_flushed_although_nothing_is_sent() {
+    let mut rig = rig();
+    let ping = Frame::Ping("?".into());
+    rig.counts.0.lock().unwrap().waiting.push_back(ping);
+    rig.handle.allow(1);
+    rig.start();
+    assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
+    let flushed = async {
+        while rig.counts.0.lock().unwrap().flushes == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), flushed)
+        .await
+        .expect("no flush");
+}
+
+#[tokio::test]
+async fn no_more_is_read_than_allowed() {
+    let mut rig = rig();
+    rig.counts.0.lock().unwrap().waiting = (0..100).map(frame).collect();
+    rig.handle.allow(7);
+    rig.start();
+    for _ in 0..READ_AHEAD {
+        assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
+        rig.handle.count_received();
+    }
+    // Without a new leave, the next fact is the end and not the fifth frame.
+    rig.handle.allow(0);
+    rig.handle.close(CloseCode::NORMAL, String::new());
+    assert!(matches!(rig.next().await, Some(Fact::Closed { .. })));
+    let calls = rig.counts.0.lock().unwrap();
+    assert_eq!(calls.limits, [7; READ_AHEAD as usize]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_peer_said_last_is_heard_although_it_reads_no_more() {
+    let mut rig = rig();
+    {
+        let mut calls = rig.counts.0.lock().unwrap();
+        calls.writing_fails = true;
+        calls.waiting.push_back(frame(421));
+    }
+    rig.handle.allow(10);
+    rig.handle.send(frame(0));
+    rig.start();
+    assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
+    let Some(Fact::Closed { why, .. }) = rig.next().await else {
+        panic!("the link is not closed");
+    };
+    assert_eq!(why, broken_pipe());
+}

@@ -1,0 +1,264 @@
+//! The handle to a running mail client.
+
+use super::{Missed, news};
+use crate::{Application, Config, Driver, Stopped, seed, spawn_with};
+use futures_util::Stream;
+use relay_proto::{
+    Time,
+    mail::client::{
+        self as machine, ClientConfig, ConnectionState, Error, Event, Receipt, Refused, Statistics,
+        Submission, SubmissionId, Unsettled,
+    },
+};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::sync::{broadcast, oneshot};
+
+/// A running mail client. Cheap to clone; all clones are the same client.
+///
+/// ```no_run
+/// use relay_proto::{mail::{client::{ClientConfig, Submission}, wire::ApiKey}, smtp::{Address, Envelope}};
+/// use relay_tokio::{Config, mail::Client};
+///
+/// # async fn send() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = ClientConfig::new("wss://relay.example/".parse()?, ApiKey::new("the key"));
+/// let client = Client::start(config, Config::default());
+/// let alice: Address = "alice@example.org".parse()?;
+/// let bob: Address = "bob@example.net".parse()?;
+/// let envelope = Envelope::new(alice, [bob])?;
+/// let receipt = client.send(Submission::message(envelope, "Subject: hello\r\n\r\nHello, Bob.\r\n".into())).await?;
+/// println!("accepted: {}", receipt.reply);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// When the last clone is gone the client finishes what it has accepted, by its own rules for retries, and ends.
+#[derive(Clone, Debug)]
+pub struct Client {
+    driver: Driver<machine::Client, Desk>,
+}
+
+impl Client {
+    /// Starts a client on the current tokio runtime. It opens no connection before there is something to send.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
+    pub fn start(config: ClientConfig, transport: Config) -> Self {
+        let machine = machine::Client::new(config, seed(), Time::ZERO);
+        let driver = spawn_with(machine, transport, |_| Desk {
+            waiting: BTreeMap::new(),
+            news: news::sender(),
+        });
+        Self { driver }
+    }
+
+    /// Sends a submission and waits for its outcome.
+    ///
+    /// Dropping the future once it has been polled to the point of acceptance cancels nothing: the submission
+    /// is sent all the same, and its outcome is among the [`events`](Self::events).
+    ///
+    /// # Errors
+    ///
+    /// Where the submission was not accepted, it comes back in the error.
+    pub async fn send(&self, submission: Submission) -> Result<Receipt, SendError> {
+        self.enqueue(submission).await?.receipt().await
+    }
+
+    /// Queues a submission and returns as soon as it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// Where the submission was not accepted, it comes back in the error.
+    pub async fn enqueue(&self, submission: Submission) -> Result<Ticket, SendError> {
+        let accepted = self.driver.call(|client, desk, now| {
+            let id = client.submit(now, submission)?;
+            let (tell, outcome) = oneshot::channel();
+            desk.waiting.insert(id, tell);
+            Ok(Ticket { id, outcome })
+        });
+        accepted.await?.map_err(SendError::Refused)
+    }
+
+    /// Takes a waiting submission back; none where it is unknown, being sent, or settled.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub async fn cancel(&self, id: SubmissionId) -> Result<Option<Submission>, Stopped> {
+        self.driver
+            .call(move |client, desk, now| {
+                let submission = client.cancel(now, id)?;
+                desk.waiting.remove(&id);
+                Some(submission)
+            })
+            .await
+    }
+
+    /// How many submissions leave before this one; none where it does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub async fn position(&self, id: SubmissionId) -> Result<Option<usize>, Stopped> {
+        self.driver
+            .call(move |client, _, _| client.position(id))
+            .await
+    }
+
+    /// The client's numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub async fn stats(&self) -> Result<Statistics, Stopped> {
+        self.driver.call(|client, _, _| client.statistics()).await
+    }
+
+    /// Where the connection stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub async fn state(&self) -> Result<ConnectionState, Stopped> {
+        self.driver.call(|client, _, _| client.state()).await
+    }
+
+    /// The client's events from now on, with the client's time since its start.
+    ///
+    /// The stream ends with the client. A reader that falls more than 1,024 events behind holds nobody up; it
+    /// gets [`Missed`] with their number in their place. Outcomes are never lost this way: they also reach
+    /// whoever waits for [`Ticket::receipt`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub async fn events(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<>, Stopped> {
+        let subscribed = self.driver.call(|_, desk, _| desk.news.subscribe()).await?;
+        Ok(news::stream(subscribed))
+    }
+
+    /// Takes no more submissions, finishes those accepted for up to `patience`, closes the link and ends.
+    /// Returns what is left, which is nothing where the client had ended before.
+    ///
+    /// Dropping the future changes nothing about that.
+    pub async fn shutdown(&self, patience: Duration) -> Vec<Unsettled> {
+        self.end(move |client, now| client.shutdown(now, patience))
+            .await
+    }
+
+    /// Ends at once. Returns what is left, which is nothing where the client had ended before.
+    pub async fn stop(&self) -> Vec<Unsettled> {
+        self.end(machine::Client::stop).await
+    }
+
+    async fn end(
+        &self,
+        command: impl FnOnce(&mut machine::Client, Time) + Send + 'static,
+    ) -> Vec<Unsettled> {
+        let subscribed = self.driver.call(|client, desk, now| {
+            let news = desk.news.subscribe();
+            command(client, now);
+            news
+        });
+        let mut unsettled = Vec::new();
+        if let Ok(mut news) = subscribed.await {
+            loop {
+                match news.recv().await {
+                    Ok(Event::Terminated { left }) => unsettled = left,
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => break,
+                }
+            }
+        }
+        self.driver.finished().await;
+        unsettled
+    }
+}
+
+/// An accepted submission.
+///
+/// Dropping it cancels nothing.
+#[derive(Debug)]
+pub struct Ticket {
+    id: SubmissionId,
+    outcome: oneshot::Receiver<Result<Receipt, SendError>>,
+}
+
+impl Ticket {
+    /// The submission's id.
+    pub const fn id(&self) -> SubmissionId {
+        self.id
+    }
+
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    ///
+    /// Where the submission failed, or the client ended before it was settled.
+    pub async fn receipt(self) -> Result<Receipt, SendError> {
+        self.outcome.await.map_err(|_| SendError::Cancelled)?
+    }
+}
+
+/// Why a submission has no receipt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It was not accepted; it is in here, whole.
+    #[error(transparent)]
+    Refused(Refused),
+    /// It was accepted and failed.
+    #[error(transparent)]
+    Failed(Error),
+    /// The client ended first. [`Client::shutdown`] has returned it.
+    #[error("the client was shut down before the message was settled")]
+    Unsettled {
+        /// Whether it was sent whole already, so that it may have been delivered.
+        in_doubt: bool,
+    },
+    /// It was taken back with [`Client::cancel`].
+    #[error("taken back before it was sent")]
+    Cancelled,
+    /// The client had ended.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
+struct Desk {
+    waiting: BTreeMap<SubmissionId, oneshot::Sender<Result<Receipt, SendError>>>,
+    news: broadcast::Sender<Event>,
+}
+
+impl Desk {
+    fn tell(&mut self, id: SubmissionId, outcome: Result<Receipt, SendError>) {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            // Who no longer waits has dropped its ticket.
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+impl Application<machine::Client> for Desk {
+    fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {
+        if let Some((id, outcome)) = event.outcome() {
+            let outcome = outcome
+                .cloned()
+                .map_err(|error| SendError::Failed(error.clone()));
+            self.tell(id, outcome);
+        } else if let Event::Terminated { left } = &event {
+            for Unsettled { id, in_doubt, .. } in left {
+                let in_doubt = *in_doubt;
+                self.tell(*id, Err(SendError::Unsettled { in_doubt }));
+            }
+        }
+        // Without a listener there is nobody to tell.
+        let _ = self.news.send(event);
+    }
+
+    fn handle_abandoned(&mut self, client: &mut machine::Client, now: Time) {
+        client.shutdown(now, Duration::MAX);
+    }
+}

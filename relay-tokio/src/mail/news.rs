@@ -1,0 +1,29 @@
+//! Events for any number of readers, none of which can hold up the machine.
+
+use futures_util::{Stream, stream};
+use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
+
+/// Events kept for a reader that is behind; beyond that it is told how many it has missed.
+const KEPT: usize = 1024;
+
+/// How many events a reader was too slow for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} events were missed")]
+pub struct Missed(pub u64);
+
+pub(super) fn sender<E: Clone>() -> Sender<E> {
+    Sender::new(KEPT)
+}
+
+pub(super) fn stream<E: Clone + Send + 'static>(
+    news: Receiver<E>,
+) -> impl Stream<Item = Result<E, Missed>> + Send + Unpin {
+    Box::pin(stream::unfold(news, |mut news| async {
+        let item = match news.recv().await {
+            Ok(event) => Ok(event),
+            Err(RecvError::Lagged(count)) => Err(Missed(count)),
+            Err(RecvError::Closed) => return None,
+        };
+        Some((item, news))
+    }))
+}

@@ -1,0 +1,174 @@
+//! The handle to a running mail relay.
+
+use super::{Missed, news};
+use crate::{Application, Config, Driver, Stopped, seed, spawn_with};
+use futures_util::Stream;
+use relay_proto::{
+    Time,
+    mail::{
+        relay::{self as machine, Event, Policy, RelayConfig},
+        wire::{ApiKey, Denied},
+    },
+};
+use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::broadcast, task::AbortHandle};
+use tokio_rustls::TlsAcceptor;
+
+/// Knows which keys are good, and what their holders may send.
+///
+/// Implemented for closures over [`Presented`] that answer at once.
+pub trait KeyDirectory: Send + Sync + 'static {
+    /// Decides on a key. It may take its time, up to the relay's authentication timeout; meanwhile only this client waits.
+    fn look_up(&self, presented: Presented) -> impl Future<Output = Result<Policy, Denied>> + Send;
+}
+
+impl<F> KeyDirectory for F
+where
+    F: Fn(Presented) -> Result<Policy, Denied> + Send + Sync + 'static,
+{
+    async fn look_up(&self, presented: Presented) -> Result<Policy, Denied> {
+        self(presented)
+    }
+}
+
+/// What a client shows when it knocks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Presented {
+    /// The key.
+    pub key: ApiKey,
+    /// Name and version of the client's software, as it says.
+    pub agent: Option<String>,
+    /// Where it comes from.
+    pub peer: Option<IpAddr>,
+}
+
+/// A running mail relay. Cheap to clone; all clones are the same relay.
+///
+/// It runs until it is told to end, also when every handle is gone.
+///
+/// ```no_run
+/// use relay_proto::{StreamAddress, mail::{relay::{Policy, RelayConfig}, wire::{ApiKey, Denied}}};
+/// use relay_tokio::{Config, mail::{Presented, Relay}};
+/// use tokio::net::TcpListener;
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let upstream = StreamAddress::new("mx.example.net", 25, false);
+/// let good = ApiKey::new("the key");
+/// let keys = move |presented: Presented| {
+///     if presented.key == good {
+///         Ok(Policy::default())
+///     } else {
+///         Err(Denied::for_good("unknown key"))
+///     }
+/// };
+/// let relay = Relay::start(RelayConfig::new(upstream, "relay.example".parse()?), keys, Config::default());
+/// relay.listen(TcpListener::bind("0.0.0.0:8025").await?, None);
+/// relay.finished().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Relay {
+    driver: Driver<machine::Relay, Desk>,
+}
+
+impl Relay {
+    /// Starts a relay on the current tokio runtime. It takes clients once it [listens](Self::listen).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time enabled.
+    pub fn start(config: RelayConfig, keys: impl KeyDirectory, transport: Config) -> Self {
+        let machine = machine::Relay::new(config, seed());
+        let keys = Arc::new(keys);
+        let driver = spawn_with(machine, transport, |driver| {
+            let driver = driver.clone();
+            let decide = move |link, presented| {
+                let (driver, keys) = (driver.clone(), Arc::clone(&keys));
+                tokio::spawn(async move {
+                    let verdict = keys.look_up(presented).await;
+                    // A relay that has ended meanwhile needs no verdict.
+                    let _ = driver
+                        .call(move |relay, _, now| match verdict {
+                            Ok(policy) => relay.grant(now, link, policy),
+                            Err(denied) => relay.deny(now, link, denied),
+                        })
+                        .await;
+                });
+            };
+            Desk {
+                decide: Box::new(decide),
+                news: news::sender(),
+            }
+        });
+        Self { driver }
+    }
+
+    /// Takes clients from this listener, with TLS where `tls` is given, until the relay ends or the handle is aborted.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn listen(&self, listener: TcpListener, tls: Option<TlsAcceptor>) -> AbortHandle {
+        self.driver.listen_websocket(listener, tls)
+    }
+
+    /// The relay's events from now on. The stream ends with the relay. A reader that falls more than 1,024
+    /// events behind gets [`Missed`] with their number in their place.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the relay has ended.
+    pub async fn events(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<>, Stopped> {
+        let subscribed = self.driver.call(|_, desk, _| desk.news.subscribe()).await?;
+        Ok(news::stream(subscribed))
+    }
+
+    /// Takes nobody new, lets open channels finish for up to `patience`, and ends. Dropping the future changes
+    /// nothing about that.
+    pub async fn drain(&self, patience: Duration) {
+        let draining = self
+            .driver
+            .call(move |relay, _, now| relay.drain(now, now.after(patience)));
+        // A relay that has ended needs no draining.
+        let _ = draining.await;
+        self.finished().await;
+    }
+
+    /// Ends at once.
+    pub async fn stop(&self) {
+        let _ = self.driver.call(|relay, _, now| relay.stop(now)).await;
+        self.finished().await;
+    }
+
+    /// Waits until the relay has ended.
+    pub async fn finished(&self) {
+        self.driver.finished().await;
+    }
+}
+
+/// Stands behind the machine: has keys decided and passes events on.
+struct Desk {
+    decide: Box<dyn Fn(relay_proto::LinkId, Presented) + Send>,
+    news: broadcast::Sender<Event>,
+}
+
+impl Application<machine::Relay> for Desk {
+    fn handle_event(&mut self, _relay: &mut machine::Relay, _now: Time, event: Event) {
+        if let Event::KeyPresented {
+            link,
+            key,
+            agent,
+            peer,
+        } = event
+        {
+            (self.decide)(link, Presented { key, agent, peer });
+        } else {
+            // Without a listener there is nobody to tell.
+            let _ = self.news.send(event);
+        }
+    }
+}
