@@ -3,16 +3,20 @@
 //!
 //! # States
 //!
-//! See [`ConnectionState::successors`], the table this diagram is drawn from:
+//! [`ConnectionState::successors`] as a table:
 //!
-//! ```text
-//!                      ┌────────────── Reconnecting ◄───────────────┐ link lost, work waiting
-//!                      ▼                                            │
-//! Disconnected ──► Connecting ──► Connected ──► Authenticating ──► Authenticated ──► ChannelOpening
-//!      ▲               ▲                                            ▲   ▲                  │
-//!      │ idle,         │ next submission                            │   └─ ChannelError ◄──┤
-//!      │ shutdown    Failed ◄── attempts used up, key refused       └────── ChannelReady ◄─┘
-//! ```
+//! | state | may become |
+//! | --- | --- |
+//! | Disconnected | Connecting |
+//! | Connecting | Connected, Reconnecting, Failed, Disconnected |
+//! | Connected | Authenticating |
+//! | Authenticating | Authenticated, Reconnecting, Failed, Disconnected |
+//! | Authenticated | ChannelOpening, Reconnecting, Failed, Disconnected |
+//! | ChannelOpening | ChannelReady, ChannelError, Reconnecting, Failed, Disconnected |
+//! | ChannelReady | Authenticated, ChannelError, Reconnecting, Failed, Disconnected |
+//! | ChannelError | Authenticated, Reconnecting, Failed, Disconnected |
+//! | Reconnecting | Connecting, Disconnected |
+//! | Failed | Connecting, Disconnected |
 
 mod channel;
 mod config;
