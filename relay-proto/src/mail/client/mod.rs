@@ -263,6 +263,13 @@ impl Client {
                 self.stop(now);
             } else if at_rest && self.state.is_authenticated() {
                 self.idle(now);
+            } else if self.state == ConnectionState::Reconnecting
+                && self.outbox.waiting() == 0
+                && self.config.idle.is_some()
+            {
+                // What the link was wanted for has expired or was taken back.
+                self.hang_up(CloseCode::NORMAL, "idle");
+                self.enter(now, ConnectionState::Disconnected);
             }
         }
     }
