@@ -1,5 +1,4 @@
 //! The handle, the clock and the application, without a socket.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use relay_proto::{Action, Deadline, Input, LinkId, Machine, Time};
 use relay_tokio::{Application, Config, Driver, Stopped, spawn, spawn_with};
