@@ -20,6 +20,7 @@ pub mod smtp;
 mod time;
 
 pub use endpoint::{Endpoint, EndpointError, StreamAddress, WebSocketUrl};
+pub use link::{BackoffPolicy, LinkError};
 pub use machine::{Action, CloseCode, Closure, Deadline, Frame, Input, LinkId, Machine, OpenError};
 pub use outbox::{OutboxLimits, Priority};
 pub use pump::{Pump, Step};

@@ -146,6 +146,8 @@ where
             }
             Action::Send { link, frame } => {
                 if let Some(entry) = self.links.get(&link) {
+                    // Before the frame: what it says may be leave for the peer to send more at once.
+                    entry.handle.allow(self.pump.machine().read_limit(link));
                     entry.handle.send(frame);
                     self.unsettled.insert(link);
                 }

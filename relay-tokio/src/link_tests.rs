@@ -70,7 +70,15 @@ struct Rig {
     counts: Counts,
     handle: Handle,
     facts: mpsc::Receiver<Fact>,
-    link: Link,
+    link: Option<Link>,
+}
+
+impl Rig {
+    /// The next fact; none once the link's task is gone.
+    async fn next(&mut self) -> Option<Fact> {
+        let next = timeout(Duration::from_secs(30), self.facts.recv());
+        next.await.expect("hangs")
+    }
 }
 
 fn rig() -> Rig {
@@ -80,7 +88,7 @@ fn rig() -> Rig {
         counts: Counts::default(),
         handle,
         facts: received,
-        link,
+        link: Some(link),
     }
 }
 
@@ -93,12 +101,13 @@ fn frame(number: usize) -> Frame {
     Frame::Text(number.to_string().into())
 }
 
-fn start(counts: &Counts, link: Link) {
-    let (socket, _peer) = tokio::io::duplex(64);
-    tokio::spawn(link.run(Counting {
-        counts: counts.clone(),
-        socket,
-    }));
+impl Rig {
+    fn start(&mut self) {
+        let (socket, _peer) = tokio::io::duplex(64);
+        let counts = self.counts.clone();
+        let link = self.link.take().unwrap();
+        tokio::spawn(link.run(Counting { counts, socket }));
+    }
 }
 
 #[tokio::test]
@@ -107,9 +116,9 @@ async fn everything_that_waits_is_written_in_order_and_flushed_once() {
     for number in 0..10 {
         rig.handle.send(frame(number));
     }
-    start(&rig.counts, rig.link);
+    rig.start();
     for _ in 0..10 {
-        assert!(matches!(rig.facts.recv().await, Some(Fact::Written { .. })));
+        assert!(matches!(rig.next().await, Some(Fact::Written { .. })));
     }
     let calls = rig.counts.0.lock().unwrap();
     assert_eq!(calls.taken, (0..10).map(frame).collect::<Vec<_>>());
@@ -122,14 +131,14 @@ async fn what_is_sent_before_a_close_is_written_before_it_and_nothing_after() {
     rig.handle.send(frame(0));
     rig.handle.close(CloseCode::NORMAL, String::new());
     rig.handle.send(frame(1));
-    start(&rig.counts, rig.link);
-    assert!(matches!(rig.facts.recv().await, Some(Fact::Written { .. })));
-    let Some(Fact::Closed { why, .. }) = rig.facts.recv().await else {
+    rig.start();
+    assert!(matches!(rig.next().await, Some(Fact::Written { .. })));
+    let Some(Fact::Closed { why, .. }) = rig.next().await else {
         panic!("the link is not closed");
     };
     assert_eq!(why, Closure::Local);
     assert_eq!(rig.counts.0.lock().unwrap().taken, [frame(0)]);
-    assert!(rig.facts.recv().await.is_none(), "nothing follows");
+    assert!(rig.next().await.is_none(), "nothing follows");
 }
 
 #[tokio::test]
@@ -138,11 +147,16 @@ async fn a_ping_is_flushed_although_nothing_is_sent() {
     let ping = Frame::Ping("?".into());
     rig.counts.0.lock().unwrap().waiting.push_back(ping);
     rig.handle.allow(1);
-    start(&rig.counts, rig.link);
-    assert!(matches!(rig.facts.recv().await, Some(Fact::Frame { .. })));
-    while rig.counts.0.lock().unwrap().flushes == 0 {
-        tokio::task::yield_now().await;
-    }
+    rig.start();
+    assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
+    let flushed = async {
+        while rig.counts.0.lock().unwrap().flushes == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), flushed)
+        .await
+        .expect("no flush");
 }
 
 #[tokio::test]
@@ -150,15 +164,15 @@ async fn no_more_is_read_than_allowed() {
     let mut rig = rig();
     rig.counts.0.lock().unwrap().waiting = (0..100).map(frame).collect();
     rig.handle.allow(7);
-    start(&rig.counts, rig.link);
+    rig.start();
     for _ in 0..READ_AHEAD {
-        assert!(matches!(rig.facts.recv().await, Some(Fact::Frame { .. })));
+        assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
         rig.handle.count_received();
     }
     // Without a new leave, the next fact is the end and not the fifth frame.
     rig.handle.allow(0);
     rig.handle.close(CloseCode::NORMAL, String::new());
-    assert!(matches!(rig.facts.recv().await, Some(Fact::Closed { .. })));
+    assert!(matches!(rig.next().await, Some(Fact::Closed { .. })));
     let calls = rig.counts.0.lock().unwrap();
     assert_eq!(calls.limits, [7; READ_AHEAD as usize]);
 }
@@ -173,9 +187,9 @@ async fn what_the_peer_said_last_is_heard_although_it_reads_no_more() {
     }
     rig.handle.allow(10);
     rig.handle.send(frame(0));
-    start(&rig.counts, rig.link);
-    assert!(matches!(rig.facts.recv().await, Some(Fact::Frame { .. })));
-    let Some(Fact::Closed { why, .. }) = rig.facts.recv().await else {
+    rig.start();
+    assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
+    let Some(Fact::Closed { why, .. }) = rig.next().await else {
         panic!("the link is not closed");
     };
     assert_eq!(why, broken_pipe());

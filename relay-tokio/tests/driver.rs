@@ -1,5 +1,4 @@
 //! The handle, the clock and the application, without a socket.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use relay_proto::{Action, Deadline, Input, LinkId, Machine, Time};
 use relay_tokio::{Application, Config, Driver, Stopped, spawn, spawn_with};
@@ -133,13 +132,8 @@ struct Ender {
 
 impl Application<Alarm> for Ender {
     fn handle_event(&mut self, _machine: &mut Alarm, _now: Time, _event: Time) {
-        let driver = self.driver.clone().unwrap();
-        tokio::spawn(async move {
-            driver
-                .call(|machine, _, _| machine.finished = true)
-                .await
-                .unwrap();
-        });
+        let driver = self.driver.clone().expect("it has its handle");
+        tokio::spawn(async move { driver.call(|machine, _, _| machine.finished = true).await });
     }
 
     fn handle_abandoned(&mut self, machine: &mut Alarm, _now: Time) {

@@ -280,3 +280,7 @@ impl fmt::Debug for Dialogue {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "dialogue_tests.rs"]
+mod tests;

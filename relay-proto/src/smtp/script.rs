@@ -310,3 +310,7 @@ impl fmt::Debug for ScriptRun {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;

@@ -13,16 +13,16 @@ use std::{
 const BUFFER: usize = 4;
 
 /// One machine and the application behind it.
-pub trait Host {
+pub(crate) trait Host {
     fn handle_input(&mut self, now: Time, input: Input);
     /// Delivers events to the application and returns the next action; none: it waits until the time given.
     fn step(&mut self, now: Time) -> Result<Action, Option<Time>>;
     fn read_limit(&self, link: LinkId) -> usize;
 }
 
-pub struct Node<M, A> {
-    pub pump: Pump<M>,
-    pub application: A,
+pub(crate) struct Node<M, A> {
+    pub(crate) pump: Pump<M>,
+    pub(crate) application: A,
 }
 
 impl<M: Machine, A: FnMut(&mut M, Time, M::Event)> Host for Node<M, A> {
@@ -36,7 +36,8 @@ impl<M: Machine, A: FnMut(&mut M, Time, M::Event)> Host for Node<M, A> {
                 Step::Perform(action) => return Ok(action),
                 Step::Deliver(event) => {
                     let application = &mut self.application;
-                    self.pump.command(now, |machine, now| application(machine, now, event));
+                    self.pump
+                        .command(now, |machine, now| application(machine, now, event));
                 }
                 Step::Wait { until } => return Err(until.map(|deadline| deadline.at)),
                 Step::Finished => return Err(None),
@@ -62,31 +63,33 @@ struct Lane {
 
 /// What goes wrong, each with a chance in a thousand at every frame sent.
 #[derive(Clone, Copy, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// The wire is cut; both ends learn of it.
-    pub cut: u64,
+    pub(crate) cut: u64,
     /// The wire goes dead; nobody learns of it.
-    pub dead: u64,
+    pub(crate) dead: u64,
     /// The connection cannot be opened.
-    pub refuse: u64,
+    pub(crate) refuse: u64,
 }
 
-pub struct Network {
-    pub now: Time,
-    pub random: Random,
-    pub latency: Duration,
-    pub faults: Faults,
-    pub frames: u64,
+pub(crate) struct Network {
+    pub(crate) now: Time,
+    pub(crate) random: Random,
+    pub(crate) latency: Duration,
+    pub(crate) faults: Faults,
+    pub(crate) frames: u64,
     peers: BTreeMap<End, End>,
     lanes: BTreeMap<End, Lane>,
     accepted: u64,
+    /// The most bytes that were ever under way to one end of a wire.
+    pub(crate) largest_lane_bytes: usize,
     /// Indices of the hosts that take WebSockets and byte streams.
-    pub websocket_host: usize,
-    pub stream_host: usize,
+    pub(crate) websocket_host: usize,
+    pub(crate) stream_host: usize,
 }
 
 impl Network {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         Self {
@@ -98,18 +101,14 @@ impl Network {
             peers: BTreeMap::new(),
             lanes: BTreeMap::new(),
             accepted: 0,
+            largest_lane_bytes: 0,
             websocket_host: 1,
             stream_host: 2,
         }
     }
 
-    /// Runs until no host has anything to do before `end`, or `done` says so. Returns whether it did.
-    pub fn run(
-        &mut self,
-        hosts: &mut [&mut dyn Host],
-        end: Time,
-        mut done: impl FnMut(&mut [&mut dyn Host]) -> bool,
-    ) -> bool {
+    /// Lets everything happen that happens before `end`, and makes it `end`.
+    pub(crate) fn run(&mut self, hosts: &mut [&mut dyn Host], end: Time) {
         loop {
             let mut wake_up: Option<Time> = None;
             for index in 0..hosts.len() {
@@ -123,27 +122,16 @@ impl Network {
                     }
                 }
             }
-            if done(hosts) {
-                return true;
-            }
             if self.deliver(hosts) {
                 continue;
             }
             let arrival = self.next_arrival(hosts);
-            let Some(next) = [wake_up, arrival].into_iter().flatten().min() else {
-                return false;
-            };
-            if next > end {
-                return false;
+            let next = [wake_up, arrival].into_iter().flatten().min();
+            if next.is_none_or(|next| next > end) {
+                self.now = end;
+                return;
             }
-            self.now = self.now.max(next);
-        }
-    }
-
-    /// Cuts every wire.
-    pub fn cut_all(&mut self) {
-        for end in self.peers.keys().copied().collect::<Vec<_>>() {
-            self.cut(end);
+            self.now = self.now.max(next.unwrap_or(end));
         }
     }
 
@@ -171,7 +159,13 @@ impl Network {
                 self.accepted += 1;
                 self.peers.insert(end, peer);
                 self.peers.insert(peer, end);
-                self.post(peer, Input::Accepted { link: peer.1, peer: Some([10, 0, 0, 1].into()) });
+                self.post(
+                    peer,
+                    Input::Accepted {
+                        link: peer.1,
+                        peer: Some([10, 0, 0, 1].into()),
+                    },
+                );
                 self.post(end, Input::Opened { link });
             }
             Action::Send { link, frame } => {
@@ -188,13 +182,30 @@ impl Network {
                 let input = match frame {
                     Frame::Ping(payload) => {
                         // The peer's transport answers by itself.
-                        self.post(end, Input::Frame { link, frame: Frame::Pong(payload.clone()) });
-                        Input::Frame { link: peer.1, frame: Frame::Ping(payload) }
+                        self.post(
+                            end,
+                            Input::Frame {
+                                link,
+                                frame: Frame::Pong(payload.clone()),
+                            },
+                        );
+                        Input::Frame {
+                            link: peer.1,
+                            frame: Frame::Ping(payload),
+                        }
                     }
-                    frame => Input::Frame { link: peer.1, frame },
+                    frame => Input::Frame {
+                        link: peer.1,
+                        frame,
+                    },
                 };
                 self.post(peer, input);
                 let lane = self.lanes.entry(peer).or_default();
+                let bytes = lane.frames.iter().map(|(_, input)| match input {
+                    Input::Frame { frame, .. } => frame.len(),
+                    _ => 0,
+                });
+                self.largest_lane_bytes = self.largest_lane_bytes.max(bytes.sum());
                 if lane.frames.len() > BUFFER {
                     lane.unwritten += 1;
                 } else {
@@ -205,11 +216,20 @@ impl Network {
                 let end = (index, link);
                 if let Some(peer) = self.peers.remove(&end) {
                     self.peers.remove(&peer);
-                    let why = Closure::Peer { code: Some(code), reason };
+                    let why = Closure::Peer {
+                        code: Some(code),
+                        reason,
+                    };
                     self.post(peer, Input::Closed { link: peer.1, why });
                 }
                 self.lanes.remove(&end);
-                hosts[index].handle_input(self.now, Input::Closed { link, why: Closure::Local });
+                hosts[index].handle_input(
+                    self.now,
+                    Input::Closed {
+                        link,
+                        why: Closure::Local,
+                    },
+                );
             }
         }
     }
@@ -236,7 +256,9 @@ impl Network {
             };
             lane.frames.retain(opening);
             lane.unwritten = 0;
-            let why = Closure::Lost { detail: "cut by the test".into() };
+            let why = Closure::Lost {
+                detail: "cut by the test".into(),
+            };
             self.post((host, link), Input::Closed { link, why });
         }
     }

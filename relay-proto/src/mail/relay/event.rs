@@ -125,7 +125,7 @@ pub enum Event {
         /// How many frames of unknown type the client had sent.
         ignored_frames: u64,
     },
-    /// The relay has ended. The last event, and the only one of its kind.
+    /// The relay has ended. The last event, and the only one of its kind. Links still open then end without one of their own.
     Finished,
 }
 

@@ -116,7 +116,8 @@ impl Relay {
         self.settle(now, Some(link));
     }
 
-    /// Denies the key a client has presented, and closes the link: with 4001 where `denied` is permanent, else with 1008.
+    /// Denies the key a client has presented, and closes the link: with 4001 where `denied`
+    /// is permanent, else with 1008.
     /// Does nothing where the client is gone or already decided on.
     pub fn deny(&mut self, now: Time, link: LinkId, denied: Denied) {
         let Some(client) = self.clients.get_mut(&link) else {
@@ -125,7 +126,7 @@ impl Relay {
         if !matches!(client.state, State::Deciding { .. }) {
             return;
         }
-        let code = if denied.permanent == Some(true) {
+        let code = if denied.is_permanent() {
             AUTHENTICATION_REFUSED
         } else {
             CloseCode::POLICY_VIOLATION

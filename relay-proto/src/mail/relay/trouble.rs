@@ -1,7 +1,10 @@
 //! What can be wrong with the upstream.
 
 use crate::{Closure, OpenError, smtp::Reply};
-use alloc::string::{String, ToString};
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 use core::fmt::Display;
 
 /// Why an upstream connection cannot go on. `Display` is what the client may know, to follow "the mail server host:port".
@@ -26,14 +29,18 @@ impl Trouble {
         }
     }
 
+    pub(super) fn unexpected(reply: &Reply) -> Self {
+        Self::broke_protocol(format_args!("unexpected reply {}", reply.code()))
+    }
+
     /// Everything that is known, for the operator.
     pub(super) fn detail(&self) -> String {
         match self {
             Self::Unreachable(error) => error.to_string(),
             Self::Lost(closure) => closure.to_string(),
-            Self::Timeout(timer) => alloc::format!("timeout: {timer}"),
-            Self::Protocol { detail } => alloc::format!("SMTP protocol broken: {detail}"),
-            Self::Refused(reply) => alloc::format!("refused: {reply}"),
+            Self::Timeout(timer) => format!("timeout: {timer}"),
+            Self::Protocol { detail } => format!("SMTP protocol broken: {detail}"),
+            Self::Refused(reply) => format!("refused: {reply}"),
         }
     }
 }

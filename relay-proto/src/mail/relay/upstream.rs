@@ -257,9 +257,7 @@ impl Upstream {
                 return News::Failed(if meant {
                     Trouble::Refused(reply)
                 } else {
-                    Trouble::Protocol {
-                        detail: alloc::format!("unexpected reply {}", reply.code()),
-                    }
+                    Trouble::unexpected(&reply)
                 });
             }
         }
@@ -283,7 +281,11 @@ impl Upstream {
             }
             HandshakeStep::Refused(reply) => {
                 self.stage = Stage::Greeting(handshake);
-                News::Failed(Trouble::Refused(reply))
+                News::Failed(if reply.is_positive() {
+                    Trouble::unexpected(&reply)
+                } else {
+                    Trouble::Refused(reply)
+                })
             }
         }
     }

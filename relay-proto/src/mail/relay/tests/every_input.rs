@@ -8,8 +8,9 @@ use crate::{
         wire::{ApiKey, ChannelError, Denied, Granted, Message, encode},
     },
 };
-use alloc::{boxed::Box, string::String, vec, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use bytes::Bytes;
+use proptest::{collection::vec, prelude::*};
 
 type Prepare = Box<dyn Fn() -> (Rig, LinkId)>;
 
@@ -17,7 +18,7 @@ type Prepare = Box<dyn Fn() -> (Rig, LinkId)>;
 const NOBODY: LinkId = LinkId::dialled(1 << 40);
 
 fn states() -> Vec<(String, Prepare)> {
-    let mut states: Vec<(String, Prepare)> = vec![
+    let mut states: Vec<(String, Prepare)> = alloc::vec![
         (
             "no client".into(),
             Box::new(|| (Rig::new(config()), NOBODY)),
@@ -249,4 +250,37 @@ fn finish(mut rig: Rig, state: &str, what: impl core::fmt::Debug) {
         .count();
     assert_eq!(endings, 1, "{state} and {what:?}: {:?}", rig.events);
     assert_eq!(rig.read_limit(CLIENT), 0, "{state} and {what:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Any walk through the states keeps the contract, and no message ends twice.
+    #[test]
+    fn any_sequence_of_inputs_is_survived(steps in vec((0_usize..6, any::<prop::sample::Index>()), 0..60)) {
+        let mut rig = Rig::serving(Policy::default());
+        let frames = frames();
+        for (kind, index) in steps {
+            let upstream = if rig.dialled() > 0 { rig.upstream() } else { NOBODY };
+            let frame = index.get(&frames).clone();
+            match kind {
+                0 | 1 if rig.is_open(CLIENT) => rig.input(Input::Frame { link: CLIENT, frame }),
+                2 | 3 if rig.is_open(upstream) => rig.input(Input::Frame { link: upstream, frame }),
+                2 | 3 if rig.is_opening(upstream) => rig.input(Input::Opened { link: upstream }),
+                4 if rig.is_open(CLIENT) => {
+                    let script = ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n", "x\r\n.\r\n"];
+                    rig.client_says(script[index.index(script.len())]);
+                }
+                5 => rig.pass(seconds(index.index(100) as u64)),
+                _ => {}
+            }
+        }
+        let messages = rig.events.iter().filter(|event| matches!(
+            event,
+            Event::MessageRelayed { .. } | Event::MessageInDoubt { .. } | Event::MessageAbandoned { .. }
+        )).count();
+        let mails = rig.mails;
+        prop_assert!(messages <= mails, "{messages} endings of {mails} messages");
+        finish(rig, "a walk", "any sequence");
+    }
 }

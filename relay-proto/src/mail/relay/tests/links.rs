@@ -46,7 +46,7 @@ fn a_granted_key_is_answered_with_its_limits() {
 
 #[test]
 fn a_denied_key_is_answered_before_the_link_is_closed() {
-    for (permanent, code) in [(Some(true), 4001), (Some(false), 1008), (None, 1008)] {
+    for (permanent, code) in [(Some(true), 4001), (Some(false), 1008), (None, 4001)] {
         let mut rig = Rig::new(config());
         rig.accept(CLIENT);
         rig.authenticate(CLIENT);

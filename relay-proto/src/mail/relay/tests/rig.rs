@@ -26,6 +26,8 @@ pub(super) struct Rig {
     /// Links whose sends are not reported as written until [`write`](Self::write) says so.
     pub(super) slow: BTreeSet<LinkId>,
     pub(super) finished: bool,
+    /// How many MAIL commands the upstreams were sent.
+    pub(super) mails: usize,
     links: BTreeMap<LinkId, Link>,
     dialled: Vec<LinkId>,
 }
@@ -57,6 +59,7 @@ impl Rig {
             events: Vec::new(),
             slow: BTreeSet::new(),
             finished: false,
+            mails: 0,
             links: BTreeMap::new(),
             dialled: Vec::new(),
         }
@@ -231,6 +234,19 @@ impl Rig {
         self.dialled.len()
     }
 
+    /// Whether the driver may still report things about this link.
+    pub(super) fn is_open(&self, link: LinkId) -> bool {
+        self.links
+            .get(&link)
+            .is_some_and(|link| !link.opening && link.closed.is_none())
+    }
+
+    pub(super) fn is_opening(&self, link: LinkId) -> bool {
+        self.links
+            .get(&link)
+            .is_some_and(|link| link.opening && link.closed.is_none())
+    }
+
     pub(super) fn close_code(&self, link: LinkId) -> Option<CloseCode> {
         self.links
             .get(&link)?
@@ -342,6 +358,9 @@ impl Rig {
                 let state = self.links.get_mut(&link).unwrap();
                 assert!(!state.opening, "sent on {link} before it was open");
                 assert_eq!(state.closed, None, "sent on {link} after it was closed");
+                if matches!(&frame, Frame::Binary(bytes) if bytes.starts_with(b"MAIL")) {
+                    self.mails += 1;
+                }
                 state.unwritten.push_back(frame.len());
                 state.sent.push(frame);
                 if !self.slow.contains(&link) {

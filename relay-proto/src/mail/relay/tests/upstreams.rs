@@ -101,6 +101,7 @@ fn what_is_no_smtp_server_is_a_channel_error() {
         "\0\0",
         "220 a\n",
         "999 x\r\n",
+        "354 x\r\n",
     ] {
         let (mut rig, upstream) = opening();
         rig.input(Input::Opened { link: upstream });
