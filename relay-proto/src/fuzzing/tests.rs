@@ -10,9 +10,11 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 6] = [
+    const TARGETS: [(&str, Target); 8] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
+        ("mail_client", super::mail_client),
+        ("mail_relay", super::mail_relay),
         ("smtp_command", super::smtp_command),
         ("smtp_reply", super::smtp_reply),
         ("smtp_session", super::smtp_session),
@@ -40,6 +42,11 @@ fn fragments(of: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A choice among few.
+fn small() -> impl Strategy<Value = u8> {
+    prop_oneof![8 => 0u8..12, 1 => any::<u8>()]
+}
+
 proptest! {
     #[test]
     fn endpoint(input in "(wss?://)?[a-z0-9.:/@%?#\\[\\]-]{0,30}") {
@@ -62,6 +69,16 @@ proptest! {
         "hello\r\n", ".\r\n", "..\r\n", "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "\r\n", "\n", "MAIL", "DATA",
     ])) {
         super::smtp_session(&input);
+    }
+
+    #[test]
+    fn mail_client(input in vec(small(), 0..300)) {
+        super::mail_client(&input);
+    }
+
+    #[test]
+    fn mail_relay(input in vec(small(), 0..300)) {
+        super::mail_relay(&input);
     }
 
     #[test]
