@@ -10,12 +10,13 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 8] = [
+    const TARGETS: [(&str, Target); 9] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
         ("mail_client", super::mail_client),
         ("mail_relay", super::mail_relay),
         ("smtp_command", super::smtp_command),
+        ("smtp_delivery", super::smtp_delivery),
         ("smtp_reply", super::smtp_reply),
         ("smtp_session", super::smtp_session),
         ("wire", super::wire),
@@ -79,6 +80,11 @@ proptest! {
     #[test]
     fn mail_relay(input in vec(small(), 0..300)) {
         super::mail_relay(&input);
+    }
+
+    #[test]
+    fn smtp_delivery(choices in vec(small(), 8), content in fragments(&["a", ".", "..", "\r\n", "\n", "\r", "\r\n.\r\n"])) {
+        super::smtp_delivery(&[choices, content].concat());
     }
 
     #[test]
