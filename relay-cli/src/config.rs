@@ -50,7 +50,7 @@ pub(crate) struct Layer {
     /// Keep messages here, one Maildir for each recipient: DIR/domain/local-part
     #[arg(long, value_name = "DIR", env = "RELAY_MAILBOX")]
     mailbox: Option<PathBuf>,
-    /// Pass messages on to this mail server: smtp://HOST[:PORT], or smtps:// for TLS from the start
+    /// Pass messages on to this mail server: smtp://HOST:PORT, or smtps:// for TLS from the start
     #[arg(long, value_name = "URL", env = "RELAY_UPSTREAM")]
     #[serde(deserialize_with = "one")]
     upstream: Option<Upstream>,

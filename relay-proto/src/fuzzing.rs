@@ -12,10 +12,15 @@ use alloc::{string::ToString, vec::Vec};
 use bytes::{Bytes, BytesMut};
 use core::str;
 
+mod delivery;
+mod driver;
+mod machines;
 mod session;
 #[cfg(test)]
 mod tests;
 
+pub use delivery::smtp_delivery;
+pub use machines::{mail_client, mail_relay};
 pub use session::smtp_session;
 
 /// A URL that parses is written as it was read, and leads somewhere.

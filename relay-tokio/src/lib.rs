@@ -80,3 +80,8 @@ pub fn seed() -> [u8; 32] {
     getrandom::fill(&mut seed).expect("the operating system has a source of randomness");
     seed
 }
+
+/// The README's example, compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

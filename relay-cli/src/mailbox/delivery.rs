@@ -190,7 +190,7 @@ mod tests {
         let [path] = &*delivery.commit().unwrap() else {
             panic!("one mailbox");
         };
-        assert_eq!(files(root.path()), [path.clone()]);
+        assert_eq!(files(root.path()), std::slice::from_ref(path));
         assert!(path.starts_with(root.path().join("example.net/bob/new")));
         let text = fs::read_to_string(path).unwrap();
         let (header, body) = text.split_once("Subject: x").unwrap();

@@ -113,8 +113,11 @@ fn create(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     match private_directory().create(path) {
-        // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Where it is one, somebody else was faster.
+            let other = || io::ErrorKind::NotADirectory.into();
+            path.is_dir().then_some(()).ok_or_else(other)
+        }
         Err(error) => Err(error),
         Ok(()) => sync_directory(parent),
     }

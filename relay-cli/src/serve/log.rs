@@ -47,7 +47,7 @@ pub(super) fn event(event: &Result<Event, Missed>) {
             link,
             reverse_path,
             why,
-        } => tracing::warn!(%link, from = %reverse_path, "message abandoned: {why}"),
+        } => tracing::info!(%link, from = %reverse_path, "message abandoned: {why}"),
         Event::MessageInDoubt {
             link,
             reverse_path,

@@ -34,8 +34,8 @@ pub(crate) async fn serve(arguments: ServeArgs) -> Result<ExitCode, Failure> {
         .with_target(false)
         .init();
     let mut signals = Signals::new().map_err(Failure::running)?;
-    warn_of_plain_text(&settings);
     let service = Service::start(settings).await?;
+    warn_of_plain_text(&service);
     // Whoever started this may have stopped reading; that is no reason to end.
     let _ = writeln!(io::stdout(), "listening on {}", service.url());
     select! {
@@ -53,12 +53,12 @@ pub(crate) async fn serve(arguments: ServeArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn warn_of_plain_text(settings: &Settings) {
-    if settings.tls.is_none() && !settings.listen.ip().is_loopback() {
+fn warn_of_plain_text(service: &Service) {
+    if !service.is_tls() && !service.address().ip().is_loopback() {
         tracing::warn!(
             "listening on {} without TLS: keys and mail can be read on the way; \
              give --tls-cert and --tls-key, or put a TLS proxy in front",
-            settings.listen
+            service.address()
         );
     }
 }

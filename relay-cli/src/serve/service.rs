@@ -27,7 +27,7 @@ pub(crate) struct Service {
     relay: Relay,
     mailbox: Option<MailboxServer>,
     address: SocketAddr,
-    scheme: &'static str,
+    is_tls: bool,
 }
 
 impl Service {
@@ -80,13 +80,13 @@ impl Service {
                 log::event(&event);
             }
         });
-        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        let is_tls = tls.is_some();
         relay.listen(listener, tls);
         Ok(Self {
             relay,
             mailbox,
             address,
-            scheme,
+            is_tls,
         })
     }
 }
@@ -94,7 +94,8 @@ impl Service {
 impl Service {
     /// Where clients reach it.
     pub(crate) fn url(&self) -> String {
-        format!("{}://{}/", self.scheme, self.address)
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        format!("{scheme}://{}/", self.address)
     }
 
     /// The relay itself.
@@ -102,14 +103,14 @@ impl Service {
         &self.relay
     }
 
+    /// Whether clients connect with TLS.
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// Where clients connect to.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The mail server in front of the mailboxes, where there is one.
-    pub(crate) const fn mailbox(&self) -> Option<&MailboxServer> {
-        self.mailbox.as_ref()
     }
 
     /// Takes nobody new, lets clients finish what they have begun for up to `patience`, and ends.
@@ -142,9 +143,7 @@ async fn start_mailbox(
     recipients: Vec<RecipientPattern>,
     max_message_bytes: u64,
 ) -> Result<MailboxServer, Failure> {
-    if recipients.is_empty() {
-        tracing::warn!("no --allow-rcpt: the mailbox takes mail for every address");
-    }
+    let takes_all = recipients.is_empty();
     let unusable = |error| {
         Failure::usage(format_args!(
             "cannot keep mail in {}: {error}",
@@ -156,6 +155,9 @@ async fn start_mailbox(
         .await
         .map_err(Failure::running)?;
     tracing::info!(directory = %root.display(), address = %mailbox.address(), "mailbox started");
+    if takes_all {
+        tracing::warn!("no --allow-rcpt: the mailbox takes mail for every address");
+    }
     Ok(mailbox)
 }
 

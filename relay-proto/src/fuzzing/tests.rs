@@ -10,10 +10,13 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 6] = [
+    const TARGETS: [(&str, Target); 9] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
+        ("mail_client", super::mail_client),
+        ("mail_relay", super::mail_relay),
         ("smtp_command", super::smtp_command),
+        ("smtp_delivery", super::smtp_delivery),
         ("smtp_reply", super::smtp_reply),
         ("smtp_session", super::smtp_session),
         ("wire", super::wire),
@@ -40,6 +43,11 @@ fn fragments(of: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A choice among few.
+fn small() -> impl Strategy<Value = u8> {
+    prop_oneof![8 => 0u8..12, 1 => any::<u8>()]
+}
+
 proptest! {
     #[test]
     fn endpoint(input in "(wss?://)?[a-z0-9.:/@%?#\\[\\]-]{0,30}") {
@@ -62,6 +70,21 @@ proptest! {
         "hello\r\n", ".\r\n", "..\r\n", "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "\r\n", "\n", "MAIL", "DATA",
     ])) {
         super::smtp_session(&input);
+    }
+
+    #[test]
+    fn mail_client(input in vec(small(), 0..300)) {
+        super::mail_client(&input);
+    }
+
+    #[test]
+    fn mail_relay(input in vec(small(), 0..300)) {
+        super::mail_relay(&input);
+    }
+
+    #[test]
+    fn smtp_delivery(choices in vec(small(), 8), content in fragments(&["a", ".", "..", "\r\n", "\n", "\r", "\r\n.\r\n"])) {
+        super::smtp_delivery(&[choices, content].concat());
     }
 
     #[test]

@@ -3,16 +3,20 @@
 //!
 //! # States
 //!
-//! See [`ConnectionState::successors`], the table this diagram is drawn from:
+//! [`ConnectionState::successors`] as a table:
 //!
-//! ```text
-//!                      ┌────────────── Reconnecting ◄───────────────┐ link lost, work waiting
-//!                      ▼                                            │
-//! Disconnected ──► Connecting ──► Connected ──► Authenticating ──► Authenticated ──► ChannelOpening
-//!      ▲               ▲                                            ▲   ▲                  │
-//!      │ idle,         │ next submission                            │   └─ ChannelError ◄──┤
-//!      │ shutdown    Failed ◄── attempts used up, key refused       └────── ChannelReady ◄─┘
-//! ```
+//! | state | may become |
+//! | --- | --- |
+//! | Disconnected | Connecting |
+//! | Connecting | Connected, Reconnecting, Failed, Disconnected |
+//! | Connected | Authenticating |
+//! | Authenticating | Authenticated, Reconnecting, Failed, Disconnected |
+//! | Authenticated | ChannelOpening, Reconnecting, Failed, Disconnected |
+//! | ChannelOpening | ChannelReady, ChannelError, Reconnecting, Failed, Disconnected |
+//! | ChannelReady | Authenticated, ChannelError, Reconnecting, Failed, Disconnected |
+//! | ChannelError | Authenticated, Reconnecting, Failed, Disconnected |
+//! | Reconnecting | Connecting, Disconnected |
+//! | Failed | Connecting, Disconnected |
 
 mod channel;
 mod config;
@@ -259,6 +263,13 @@ impl Client {
                 self.stop(now);
             } else if at_rest && self.state.is_authenticated() {
                 self.idle(now);
+            } else if self.state == ConnectionState::Reconnecting
+                && self.outbox.waiting() == 0
+                && self.config.idle.is_some()
+            {
+                // What the link was wanted for has expired or was taken back.
+                self.hang_up(CloseCode::NORMAL, "idle");
+                self.enter(now, ConnectionState::Disconnected);
             }
         }
     }

@@ -299,6 +299,19 @@ fn a_message_that_waits_too_long_expires() {
 }
 
 #[test]
+fn a_link_nobody_wants_any_more_is_not_sought() {
+    let mut bench = Bench::new(|config| {
+        config.reconnect = BackoffPolicy::new(60 * SECOND, 60 * SECOND, None);
+    });
+    bench.submit(mail("x").with_max_age(SECOND / 100));
+    bench.cut();
+    assert_eq!(bench.state(), ConnectionState::Reconnecting);
+    bench.elapse("expiry");
+    assert_eq!(bench.state(), ConnectionState::Disconnected);
+    assert_eq!(bench.run(), None);
+}
+
+#[test]
 fn idle_zero_closes_at_once_and_never_stays_and_comes_back() {
     let mut bench = Bench::new(|config| config.idle = Some(Duration::ZERO));
     bench.send_mail();
@@ -915,4 +928,18 @@ fn the_transition_table_names_every_state_and_reaches_them_all() {
     }
     reached.sort_unstable();
     assert_eq!(reached, ConnectionState::ALL);
+}
+
+#[test]
+fn the_documentation_shows_the_transition_table() {
+    let documentation = include_str!("mod.rs");
+    for state in ConnectionState::ALL {
+        let successors: Vec<_> = state
+            .successors()
+            .iter()
+            .map(|next| format!("{next:?}"))
+            .collect();
+        let row = format!("//! | {state:?} | {} |\n", successors.join(", "));
+        assert!(documentation.contains(&row), "{row}");
+    }
 }

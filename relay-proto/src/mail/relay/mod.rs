@@ -336,6 +336,7 @@ impl Relay {
             reason: reason.into(),
         });
         self.retire_upstream(now, upstream, reason);
+        self.touched.push(link);
     }
 
     fn client_ended(&mut self, now: Time, link: LinkId, why: String) {

@@ -1,0 +1,237 @@
+//! A driver that keeps to the contract of [`crate::machine`], for peers and applications that keep to nothing.
+
+use crate::{
+    Action, Closure, Endpoint, Frame, Input, LinkId, Machine, OpenError, Pump, Step, Time,
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use bytes::Bytes;
+use core::{str, time::Duration};
+
+/// More than a machine may hand out for a link that takes nothing, in bytes.
+const MAX_UNWRITTEN: usize = 1024 * 1024;
+
+/// More than a machine may do without being told anything.
+const MAX_STEPS: usize = 10_000;
+
+/// What is left of a fuzz input. Every draw takes something, and behind the end there are zeros.
+pub(super) struct Choices<'a>(pub(super) &'a [u8]);
+
+impl<'a> Choices<'a> {
+    pub(super) fn byte(&mut self) -> u8 {
+        self.bytes(1).first().copied().unwrap_or_default()
+    }
+
+    pub(super) fn bytes(&mut self, most: usize) -> &'a [u8] {
+        let (bytes, rest) = self.0.split_at(most.min(self.0.len()));
+        self.0 = rest;
+        bytes
+    }
+
+    pub(super) fn one_of<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        let index = usize::from(self.byte()) % of.len().max(1);
+        of.get(index).copied()
+    }
+}
+
+#[derive(Default)]
+struct Link {
+    /// A byte stream, not a WebSocket.
+    stream: bool,
+    open: bool,
+    closing: bool,
+    unwritten: Vec<usize>,
+}
+
+/// A machine, its links and its clock.
+pub(super) struct Driver<M: Machine> {
+    pub(super) pump: Pump<M>,
+    pub(super) now: Time,
+    links: BTreeMap<LinkId, Link>,
+    accepted: u64,
+}
+
+impl<M: Machine> Driver<M> {
+    pub(super) fn new(machine: M) -> Self {
+        Self {
+            pump: Pump::new(machine),
+            now: Time::ZERO,
+            links: BTreeMap::new(),
+            accepted: 0,
+        }
+    }
+
+    /// Does what the machine wants, and returns its events.
+    pub(super) fn run(&mut self) -> Vec<M::Event> {
+        let mut events = Vec::new();
+        for _ in 0..MAX_STEPS {
+            match self.pump.step(self.now) {
+                Step::Perform(action) => self.perform(action),
+                Step::Deliver(event) => events.push(event),
+                Step::Wait { until } => {
+                    assert!(until.is_none_or(|until| until.at > self.now));
+                    return events;
+                }
+                Step::Finished => return events,
+            }
+        }
+        panic!("the machine is never done");
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Open { link, endpoint } => {
+                let state = Link {
+                    stream: matches!(endpoint, Endpoint::Stream(_)),
+                    ..Link::default()
+                };
+                let known = self.links.insert(link, state);
+                assert!(known.is_none(), "{link} is opened twice");
+            }
+            Action::Send { link, frame } => {
+                let state = self
+                    .links
+                    .get_mut(&link)
+                    .expect("a link that is sent on is there");
+                assert!(state.open && !state.closing, "{link} is sent on");
+                if let Frame::Text(text) = &frame {
+                    assert!(str::from_utf8(text).is_ok());
+                }
+                state.unwritten.push(frame.len());
+                assert!(state.unwritten.iter().sum::<usize>() <= MAX_UNWRITTEN);
+            }
+            Action::Close { link, .. } => {
+                let state = self
+                    .links
+                    .get_mut(&link)
+                    .expect("a link that is closed is there");
+                assert!(!state.closing, "{link} is closed twice");
+                state.closing = true;
+            }
+        }
+    }
+
+    pub(super) fn accept(&mut self, choices: &mut Choices<'_>) {
+        let link = LinkId::accepted(self.accepted);
+        self.accepted += 1;
+        let state = Link {
+            open: true,
+            ..Link::default()
+        };
+        self.links.insert(link, state);
+        let peer = (choices.byte().is_multiple_of(2)).then_some([127, 0, 0, 1].into());
+        self.tell(Input::Accepted { link, peer });
+    }
+
+    /// Lets something happen to one of the links: what its peer says comes from `says`, which is told whether it is a
+    /// byte stream.
+    pub(super) fn disturb(
+        &mut self,
+        choices: &mut Choices<'_>,
+        says: impl FnOnce(bool, &mut Choices<'_>) -> Frame,
+    ) {
+        let links: Vec<_> = self.links.keys().copied().collect();
+        let Some(link) = choices.one_of(&links) else {
+            return;
+        };
+        let state = self.links.get_mut(&link).expect("the link was just listed");
+        let input = match choices.byte() % 8 {
+            _ if !state.open => {
+                if choices.byte().is_multiple_of(4) || state.closing {
+                    self.links.remove(&link);
+                    let why = OpenError::Abandoned;
+                    Input::OpenFailed { link, why }
+                } else {
+                    state.open = true;
+                    Input::Opened { link }
+                }
+            }
+            0 => {
+                let closing = self.links.remove(&link).is_some_and(|state| state.closing);
+                let why = if closing {
+                    Closure::Local
+                } else {
+                    Closure::Lost {
+                        detail: "cut".into(),
+                    }
+                };
+                Input::Closed { link, why }
+            }
+            1 | 2 => {
+                if state.unwritten.is_empty() {
+                    return;
+                }
+                state.unwritten.remove(0);
+                Input::Written { link }
+            }
+            _ => {
+                let frame = says(state.stream, choices);
+                if frame.len() > self.pump.machine().read_limit(link) {
+                    return;
+                }
+                Input::Frame { link, frame }
+            }
+        };
+        self.tell(input);
+    }
+
+    /// A while passes: from nothing to more than any timeout.
+    pub(super) fn wait(&mut self, choices: &mut Choices<'_>) {
+        self.now = self
+            .now
+            .after(Duration::from_millis(1 << (choices.byte() % 22)));
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.pump.handle_input(self.now, input);
+    }
+
+    /// Ends every link, as a driver does whose machine has ended, and checks that it has.
+    pub(super) fn finish(mut self) {
+        assert!(self.pump.machine().is_finished());
+        for (link, state) in core::mem::take(&mut self.links) {
+            let input = if state.open {
+                let why = Closure::Local;
+                Input::Closed { link, why }
+            } else {
+                let why = OpenError::Abandoned;
+                Input::OpenFailed { link, why }
+            };
+            self.tell(input);
+        }
+        assert_eq!(self.run().len(), 0);
+        assert!(self.pump.machine().deadline().is_none());
+    }
+}
+
+/// A JSON frame, or part of one, or anything.
+pub(super) fn text(choices: &mut Choices<'_>, known: &[&str]) -> Frame {
+    let length = usize::from(choices.byte());
+    if length < 200
+        && let Some(known) = choices.one_of(known)
+    {
+        return Frame::Text(Bytes::copy_from_slice(known.as_bytes()));
+    }
+    let payload = Bytes::copy_from_slice(choices.bytes(length));
+    match choices.byte() % 4 {
+        0 => Frame::Ping(payload),
+        1 => Frame::Pong(payload),
+        2 => Frame::Binary(payload),
+        _ if str::from_utf8(&payload).is_ok() => Frame::Text(payload),
+        _ => Frame::Binary(payload),
+    }
+}
+
+/// A line, or part of one, or anything.
+pub(super) fn stream(choices: &mut Choices<'_>, known: &[&str]) -> Bytes {
+    let length = usize::from(choices.byte());
+    if length < 200
+        && let Some(known) = choices.one_of(known)
+    {
+        return Bytes::copy_from_slice(known.as_bytes());
+    }
+    // A stream never hands over nothing.
+    match choices.bytes(length) {
+        [] => Bytes::from_static(b"\r"),
+        bytes => Bytes::copy_from_slice(bytes),
+    }
+}

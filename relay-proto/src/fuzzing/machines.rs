@@ -1,0 +1,274 @@
+//! The mail client and the mail relay, each alone among strangers.
+
+use super::driver::{Choices, Driver, stream, text};
+use crate::{
+    Frame, LinkId, StreamAddress, Time,
+    mail::{
+        client::{self, Client, ClientConfig, ConnectionState, Submission, SubmissionId},
+        relay::{self, Policy, Relay, RelayConfig},
+        wire::{ApiKey, Denied, Message, encode},
+    },
+    outbox::Priority,
+    smtp::{Address, Envelope, Script},
+};
+use alloc::{collections::BTreeSet, vec::Vec};
+use bytes::Bytes;
+use core::time::Duration;
+
+/// What an SMTP server may say at some time.
+const REPLIES: [&str; 10] = [
+    "220 mx.example\r\n",
+    "250-mx.example\r\n250-SIZE 100\r\n250 8BITMIME\r\n",
+    "250 2.0.0 ok\r\n",
+    "354 go on\r\n",
+    "221 bye\r\n",
+    "421 4.3.2 busy\r\n",
+    "451 4.3.0 later\r\n",
+    "550 5.7.1 no\r\n",
+    "250-",
+    "250 ok\r\n250 ok\r\n",
+];
+
+/// What an SMTP client may say at some time.
+const COMMANDS: [&str; 11] = [
+    "EHLO a\r\n",
+    "MAIL FROM:<a@b.example>\r\n",
+    "MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME\r\n",
+    "RCPT TO:<c@d.example>\r\n",
+    "DATA\r\n",
+    "hello\r\n..\r\n",
+    ".\r\n",
+    "RSET\r\n",
+    "QUIT\r\n",
+    "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n",
+    "\n.\n",
+];
+
+const CLIENT_FRAMES: [&str; 5] = [
+    r#"{"type":"AUTHENTICATE","apiKey":"key"}"#,
+    r#"{"type":"SMTP_CHANNEL_OPEN"}"#,
+    r#"{"type":"SMTP_CHANNEL_CLOSED"}"#,
+    r#"{"type":"RELAY_DRAINING"}"#,
+    r#"{"type":"SMTP_CHANNEL_READY"}"#,
+];
+
+const RELAY_FRAMES: [&str; 8] = [
+    r#"{"type":"AUTHENTICATE_RESPONSE","success":true}"#,
+    r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"limits":{"maxMessageBytes":20,"maxRecipients":1}}"#,
+    r#"{"type":"AUTHENTICATE_RESPONSE","success":false,"error":"no"}"#,
+    r#"{"type":"AUTHENTICATE_RESPONSE","success":false,"error":"later","retryAfterMs":100}"#,
+    r#"{"type":"SMTP_CHANNEL_READY"}"#,
+    r#"{"type":"SMTP_CHANNEL_CLOSED"}"#,
+    r#"{"type":"SMTP_CHANNEL_ERROR","error":"busy","code":421,"retryAfterMs":100}"#,
+    r#"{"type":"SMTP_CHANNEL_ERROR","error":"no","code":550}"#,
+];
+
+/// However clients, upstream and application behave, the relay keeps to its contract, reports every link once in
+/// each direction, and ends when it is told to.
+pub fn mail_relay(input: &[u8]) {
+    let mut choices = Choices(input);
+    let upstream = StreamAddress::new("mx.example", 25, false);
+    let mut config = RelayConfig::new(upstream, "relay.example".parse().expect("a host name"));
+    (
+        config.max_links,
+        config.max_unauthenticated_links,
+        config.max_upstreams,
+    ) = (4, 3, 2);
+    let mut driver = Driver::new(Relay::new(config, [7; 32]));
+    let mut watch = RelayWatch::default();
+    while !choices.0.is_empty() {
+        let now = driver.now;
+        match choices.byte() % 16 {
+            0 => driver.accept(&mut choices),
+            1 => driver.wait(&mut choices),
+            2 => {
+                let policy = Policy {
+                    max_message_bytes: (choices.byte() % 2 == 0).then_some(20),
+                    ..Policy::default()
+                };
+                if let Some(link) = watch.keys.pop() {
+                    driver
+                        .pump
+                        .command(now, |relay, now| relay.grant(now, link, policy));
+                }
+            }
+            3 => {
+                let denied = Denied {
+                    error: "no".into(),
+                    retry_after: None,
+                    permanent: Some(choices.byte() % 2 == 0),
+                };
+                if let Some(link) = watch.keys.pop() {
+                    driver
+                        .pump
+                        .command(now, |relay, now| relay.deny(now, link, denied));
+                }
+            }
+            4 if choices.byte() == 0 => {
+                let deadline = now.after(Duration::from_secs(60));
+                driver
+                    .pump
+                    .command(now, |relay, now| relay.drain(now, deadline));
+            }
+            _ => driver.disturb(&mut choices, say_to_relay),
+        }
+        watch.see(driver.run());
+    }
+    let now = driver.now;
+    driver.pump.command(now, Relay::stop);
+    watch.see(driver.run());
+    assert!(watch.finished);
+    driver.finish();
+}
+
+fn say_to_relay(is_stream: bool, choices: &mut Choices<'_>) -> Frame {
+    if is_stream {
+        return Frame::Binary(stream(choices, &REPLIES));
+    }
+    match choices.byte() % 4 {
+        0 => text(choices, &CLIENT_FRAMES),
+        _ => encode(&Message::ToServer(stream(choices, &COMMANDS))),
+    }
+}
+
+/// What the relay reports, and what of it needs an answer.
+#[derive(Default)]
+struct RelayWatch {
+    connected: BTreeSet<LinkId>,
+    keys: Vec<LinkId>,
+    finished: bool,
+}
+
+impl RelayWatch {
+    fn see(&mut self, events: Vec<relay::Event>) {
+        for event in events {
+            assert!(!self.finished, "{event:?} comes after the end");
+            match event {
+                relay::Event::Connected { link, .. } => assert!(self.connected.insert(link)),
+                relay::Event::Disconnected { link, .. } => assert!(self.connected.remove(&link)),
+                relay::Event::KeyPresented { link, .. } => self.keys.push(link),
+                relay::Event::Finished => self.finished = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// However relay and application behave, the client keeps to its contract and settles every submission exactly once.
+pub fn mail_client(input: &[u8]) {
+    let mut choices = Choices(input);
+    let endpoint = "ws://relay.example/".parse().expect("a URL");
+    let mut config = ClientConfig::new(endpoint, ApiKey::new("key"));
+    config.queue.items = 4;
+    let client = Client::new(config, [7; 32], Time::ZERO);
+    let mut driver = Driver::new(client);
+    let mut watch = ClientWatch::default();
+    while !choices.0.is_empty() {
+        let now = driver.now;
+        match choices.byte() % 16 {
+            0 => {
+                let submission = submission(&mut choices);
+                let submit = |client: &mut Client, now| client.submit(now, submission);
+                if let Ok(id) = driver.pump.command(now, submit) {
+                    watch.unsettled.insert(id);
+                }
+            }
+            1 => driver.wait(&mut choices),
+            2 => {
+                let ids: Vec<_> = watch.unsettled.iter().copied().collect();
+                if let Some(id) = choices.one_of(&ids)
+                    && driver
+                        .pump
+                        .command(now, |client, now| client.cancel(now, id))
+                        .is_some()
+                {
+                    watch.unsettled.remove(&id);
+                }
+            }
+            3 if choices.byte() == 0 => {
+                let patience = Duration::from_secs(60);
+                driver
+                    .pump
+                    .command(now, |client, now| client.shutdown(now, patience));
+            }
+            _ => driver.disturb(&mut choices, say_to_client),
+        }
+        watch.see(driver.run());
+    }
+    let now = driver.now;
+    driver.pump.command(now, Client::stop);
+    watch.see(driver.run());
+    assert!(watch.terminated && watch.unsettled.is_empty());
+    driver.finish();
+}
+
+fn say_to_client(_is_stream: bool, choices: &mut Choices<'_>) -> Frame {
+    match choices.byte() % 4 {
+        0 | 1 => text(choices, &RELAY_FRAMES),
+        _ => encode(&Message::FromServer(stream(choices, &REPLIES))),
+    }
+}
+
+fn submission(choices: &mut Choices<'_>) -> Submission {
+    let from: Address = "a@b.example".parse().expect("an address");
+    let recipients = ["c@d.example", "\u{e9}@d.example"];
+    let recipients = &recipients[..1 + usize::from(choices.byte() % 2)];
+    let to = recipients
+        .iter()
+        .map(|to| to.parse::<Address>().expect("an address"));
+    let envelope = Envelope::new(from, to).expect("there are recipients");
+    let submission = match choices.byte() % 3 {
+        0 => {
+            let script = b"MAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nhello\n.\nNOOP\nQUIT\n";
+            Submission::script(Script::parse(script).expect("a script"))
+        }
+        _ => {
+            let length = usize::from(choices.byte());
+            Submission::message(envelope, Bytes::copy_from_slice(choices.bytes(length)))
+        }
+    };
+    let priorities = [
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+        Priority::Critical,
+    ];
+    let submission = submission.with_priority(choices.one_of(&priorities).unwrap_or_default());
+    match choices.byte() % 4 {
+        0 => submission.with_max_age(Duration::from_secs(100)),
+        _ => submission,
+    }
+}
+
+/// What the client reports, and what of it is still to come.
+#[derive(Default)]
+struct ClientWatch {
+    unsettled: BTreeSet<SubmissionId>,
+    state: ConnectionState,
+    terminated: bool,
+}
+
+impl ClientWatch {
+    fn see(&mut self, events: Vec<client::Event>) {
+        for event in events {
+            assert!(!self.terminated, "{event:?} comes after the end");
+            if let Some((id, _)) = event.outcome() {
+                assert!(self.unsettled.remove(&id), "{id} is settled twice");
+            }
+            match event {
+                client::Event::StateChanged { from, to } => {
+                    assert_eq!(from, self.state);
+                    assert!(from.may_become(to));
+                    self.state = to;
+                }
+                client::Event::Terminated { left } => {
+                    self.terminated = true;
+                    for unsettled in left {
+                        assert!(self.unsettled.remove(&unsettled.id));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
