@@ -118,7 +118,7 @@ impl<M: Machine> Driver<M> {
             ..Link::default()
         };
         self.links.insert(link, state);
-        let peer = (choices.byte() % 2 == 0).then_some([127, 0, 0, 1].into());
+        let peer = (choices.byte().is_multiple_of(2)).then_some([127, 0, 0, 1].into());
         self.tell(Input::Accepted { link, peer });
     }
 
@@ -136,7 +136,7 @@ impl<M: Machine> Driver<M> {
         let state = self.links.get_mut(&link).expect("the link was just listed");
         let input = match choices.byte() % 8 {
             _ if !state.open => {
-                if choices.byte() % 4 == 0 || state.closing {
+                if choices.byte().is_multiple_of(4) || state.closing {
                     self.links.remove(&link);
                     let why = OpenError::Abandoned;
                     Input::OpenFailed { link, why }
