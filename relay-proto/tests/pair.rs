@@ -289,8 +289,7 @@ fn a_raw_script_returns_its_transcript() {
             "MAIL FROM:<alice@example.org>",
             "RCPT TO:<bob@example.net>",
             "DATA",
-            ".",
-            "QUIT"
+            "."
         ]
     );
 }

@@ -32,7 +32,7 @@ pub struct Completed {
     pub reply: Reply,
     /// The recipients it took the message for.
     pub accepted: Vec<ForwardPath>,
-    /// The recipients it refused, each with its reply.
+    /// The recipients it refused, each with the first eight lines of its reply.
     pub rejected: Vec<(ForwardPath, Reply)>,
     /// Every line sent and its reply, where a [`Script`](super::Script) was run.
     pub transcript: Vec<Exchange>,
@@ -42,14 +42,16 @@ pub struct Completed {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exchange {
-    /// The line without its CRLF; empty for the greeting, a dot for content.
+    /// The line without its CRLF; empty for the greeting, a dot for content. What may be a secret is left out: AUTH is told
+    /// with its mechanism only, the answer to a challenge as three asterisks.
     pub line: Bytes,
-    /// The reply.
+    /// The reply; its first eight lines, if it has more.
     pub reply: Reply,
 }
 
 impl Exchange {
-    pub(super) const fn new(line: Bytes, reply: Reply) -> Self {
+    pub(super) fn new(line: Bytes, reply: Reply) -> Self {
+        let reply = reply.shortened();
         Self { line, reply }
     }
 }
@@ -212,10 +214,14 @@ struct Rejections<'a>(&'a [(ForwardPath, Reply)]);
 
 impl fmt::Display for Rejections<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (forward_path, reply)) in self.0.iter().enumerate() {
+        let (told, more) = self.0.split_at(self.0.len().min(3));
+        for (index, (forward_path, reply)) in told.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{forward_path}: {reply}")?;
         }
-        Ok(())
+        match more.len() {
+            0 => Ok(()),
+            more => write!(f, ", and {more} more"),
+        }
     }
 }

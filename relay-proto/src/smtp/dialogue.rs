@@ -1,9 +1,9 @@
 //! The client's side of the delivery of one message.
 
 use super::{
-    Body, Capabilities, Command, Completed, ContentEncoder, Conversation, DialogueError, Envelope,
-    ForwardPath, Handshake, HandshakeStep, HostName, MailParameters, Reply, ReplyParser, Stage,
-    content::normalised_len,
+    Body, Capabilities, Code, Command, Completed, ContentEncoder, Conversation, DialogueError,
+    Envelope, ForwardPath, Handshake, HandshakeStep, HostName, MailParameters, Reply, ReplyParser,
+    Stage, content::normalised_len,
 };
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
@@ -56,7 +56,12 @@ impl Dialogue {
     }
 
     fn handle_reply(&mut self, reply: Reply) {
+        let stage = self.stage();
         match mem::replace(&mut self.step, Step::Over) {
+            // The reply to QUIT, or one too many; the outcome stands.
+            Step::Over => {}
+            Step::Content { .. } => self.interrupted(stage, reply),
+            _ if !self.output.is_empty() => self.interrupted(stage, reply),
             Step::Handshake(mut handshake) => match handshake.handle_reply(reply) {
                 HandshakeStep::Send(command) => {
                     self.say(&command);
@@ -68,22 +73,13 @@ impl Dialogue {
             Step::Mail if reply.code().class() == 2 => self.next_recipient(),
             Step::Mail => self.refused(Stage::Mail, reply),
             Step::Recipient => self.recipient(reply),
-            Step::Data if reply.code().as_u16() == 354 => {
+            Step::Data if reply.code() == Code::START_CONTENT => {
                 self.step = Step::Content {
                     encoder: ContentEncoder::new(),
                     handed_out: 0,
                 };
             }
             Step::Data => self.refused(Stage::Data, reply),
-            Step::Content { .. } => {
-                // The server speaks before its turn. QUIT would be content to it, so nothing more is said.
-                let (stage, rejected) = (Stage::Content, mem::take(&mut self.rejected));
-                self.fail(DialogueError::Refused {
-                    stage,
-                    reply,
-                    rejected,
-                });
-            }
             Step::EndOfData if reply.code().class() == 2 => {
                 let completed = Completed {
                     reply,
@@ -95,8 +91,6 @@ impl Dialogue {
                 self.say(&Command::Quit);
             }
             Step::EndOfData => self.refused(Stage::EndOfData, reply),
-            // The reply to QUIT, or one too many; the outcome stands.
-            Step::Over => {}
         }
     }
 
@@ -161,8 +155,8 @@ impl Dialogue {
         let class = reply.code().class();
         match self.envelope.forward_paths().get(answered).cloned() {
             // 421 is about the connection, not about the recipient.
-            Some(forward_path) if class > 3 && reply.code().as_u16() != 421 => {
-                self.rejected.push((forward_path, reply));
+            Some(forward_path) if class > 3 && reply.code() != Code::NOT_AVAILABLE => {
+                self.rejected.push((forward_path, reply.shortened()));
                 self.next_recipient();
             }
             Some(forward_path) if class == 2 => {
@@ -173,8 +167,24 @@ impl Dialogue {
         }
     }
 
+    /// The server speaks while it is the client's turn. QUIT might be content to it, so nothing more is said.
+    fn interrupted(&mut self, stage: Stage, reply: Reply) {
+        self.output.clear();
+        let gives_up = stage == Stage::Content && !reply.is_positive();
+        if gives_up || reply.code() == Code::NOT_AVAILABLE {
+            let rejected = mem::take(&mut self.rejected);
+            self.fail(DialogueError::Refused {
+                stage,
+                reply,
+                rejected,
+            });
+        } else {
+            self.fail(DialogueError::OutOfTurn { stage, reply });
+        }
+    }
+
     fn refused(&mut self, stage: Stage, reply: Reply) {
-        if reply.code().as_u16() != 421 {
+        if reply.code() != Code::NOT_AVAILABLE {
             self.say(&Command::Quit);
         }
         let rejected = mem::take(&mut self.rejected);
@@ -221,16 +231,11 @@ impl Conversation for Dialogue {
         self.parser.push(bytes);
         loop {
             match self.parser.next_reply() {
-                // A reply to a command that is not even sent: replies and commands no longer match.
-                Ok(Some(reply)) if !self.output.is_empty() && self.outcome.is_none() => {
-                    let stage = self.stage();
-                    self.output.clear();
-                    self.fail(DialogueError::OutOfTurn { stage, reply });
-                }
                 Ok(Some(reply)) => self.handle_reply(reply),
                 Ok(None) => break,
                 Err(error) => {
                     let stage = self.stage();
+                    self.output.clear();
                     self.fail(DialogueError::Garbled { stage, error });
                     break;
                 }

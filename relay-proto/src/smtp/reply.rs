@@ -226,6 +226,12 @@ impl Reply {
         self.lines.join("\n")
     }
 
+    /// Its first eight lines: all that is kept of a reply where a server can make a client keep many.
+    pub(super) fn shortened(mut self) -> Self {
+        self.lines.truncate(8);
+        self
+    }
+
     /// Whether this is a 2yz or 3yz reply.
     pub fn is_positive(&self) -> bool {
         self.code.is_positive()

@@ -185,7 +185,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
         "[ -~]{0,40}",
         ".{0,40}",
         "[245]\\.[0-9]\\.[0-9]( x)?",
-        "\\PC{0,3000}"
+        "\\PC{0,600}"
     ];
     let lines = proptest::collection::vec(line, 1..6);
     (code, enhanced, lines)

@@ -1,12 +1,13 @@
 //! Raw dialogues: lines of SMTP as a person would type them.
 
 use super::{
-    Command, Completed, Conversation, DialogueError, Exchange, Handshake, HandshakeStep, HostName,
-    Reply, ReplyParser, Stage,
+    Code, Command, Completed, Conversation, DialogueError, Exchange, Handshake, HandshakeStep,
+    HostName, Reply, ReplyParser, Stage,
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{BufMut, Bytes, BytesMut};
 use core::{fmt, mem};
+use memchr::memchr_iter;
 
 /// A raw SMTP dialogue: commands line by line, and after DATA the content up to a line with a single dot.
 ///
@@ -29,8 +30,8 @@ struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptError {
-    /// There is no line in it.
-    #[error("the script has no line")]
+    /// There is no line in it besides QUIT.
+    #[error("the script has nothing to say")]
     Empty,
     /// A carriage return or a NUL stands inside a line.
     #[error("line {line} of the script holds a carriage return or NUL character")]
@@ -41,6 +42,12 @@ pub enum ScriptError {
     /// A command line has more than 2,046 bytes.
     #[error("line {line} of the script is too long for a command")]
     TooLong {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// Something follows QUIT.
+    #[error("line {line} of the script comes after QUIT")]
+    AfterQuit {
         /// Which line, from 1.
         line: usize,
     },
@@ -56,14 +63,15 @@ impl Script {
     /// Reads a script. Lines end in LF or CRLF, the last one may be unfinished; empty lines between commands are left out.
     ///
     /// The content after DATA is taken as it is on the wire: a line that begins with a dot has a second one.
-    /// A script without EHLO or HELO gets one when it is run, one without QUIT gets that.
+    /// A script without EHLO or HELO gets one when it is run. QUIT is always said at the end and need not be there.
     ///
     /// # Errors
     ///
-    /// Where a line could not be sent as one line, or content has no end.
+    /// Where a line could not be sent as one line, content has no end, or something follows QUIT.
     pub fn parse(text: &[u8]) -> Result<Self, ScriptError> {
         let mut steps = VecDeque::new();
         let mut content: Option<BytesMut> = None;
+        let mut quits = false;
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let number = index + 1;
@@ -83,6 +91,13 @@ impl Script {
             } else if line.len() > MAX_COMMAND {
                 return Err(ScriptError::TooLong { line: number });
             } else if !line.is_empty() {
+                if quits {
+                    return Err(ScriptError::AfterQuit { line: number });
+                }
+                if verb(line).eq_ignore_ascii_case(b"QUIT") {
+                    quits = true;
+                    continue;
+                }
                 if line.trim_ascii().eq_ignore_ascii_case(b"DATA") {
                     content = Some(BytesMut::new());
                 }
@@ -100,7 +115,7 @@ impl Script {
         Ok(Self { steps, length })
     }
 
-    /// How many bytes its lines have.
+    /// How many bytes its lines have, QUIT left out.
     pub const fn len(&self) -> usize {
         self.length
     }
@@ -110,12 +125,18 @@ impl Script {
         self.length == 0
     }
 
-    fn says(&self, verb: &[u8]) -> bool {
-        self.steps.iter().any(|line| {
-            let word = line.bytes.get(..verb.len()).unwrap_or_default();
-            !line.is_content && word.eq_ignore_ascii_case(verb)
+    fn says_hello(&self) -> bool {
+        let mut commands = self.steps.iter().filter(|line| !line.is_content);
+        commands.any(|line| {
+            let verb = verb(&line.bytes);
+            verb.eq_ignore_ascii_case(b"EHLO") || verb.eq_ignore_ascii_case(b"HELO")
         })
     }
+}
+
+/// The first word of a command.
+fn verb(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b' ').next().unwrap_or_default()
 }
 
 impl fmt::Debug for Script {
@@ -125,12 +146,18 @@ impl fmt::Debug for Script {
 }
 
 /// Runs a [`Script`] in lockstep. The first 4yz or 5yz reply ends it.
+///
+/// The outcome is there before QUIT is answered, and QUIT is not in the transcript: what becomes of it says nothing about what
+/// was done before, and a link that is lost at that moment must not put a delivered message in doubt.
 pub struct ScriptRun {
     steps: VecDeque<Line>,
     parser: ReplyParser,
-    output: VecDeque<Bytes>,
+    /// What is left of what was said last.
+    output: Bytes,
     step: Step,
     transcript: Vec<Exchange>,
+    /// The server has sent a challenge, so the next line may be a secret.
+    challenged: bool,
     past_end_of_data: bool,
     delivered: bool,
     outcome: Option<Result<Completed, DialogueError>>,
@@ -143,19 +170,14 @@ enum Step {
     Handshake(Handshake, Bytes),
     /// This line awaits its reply.
     Line(Line),
+    /// Nothing but goodbye is left.
     Over,
 }
 
 impl ScriptRun {
     /// The run of a script by a client called `host_name`, where the script does not give its own name.
-    pub fn new(host_name: HostName, mut script: Script) -> Self {
-        if !script.says(b"QUIT") {
-            script.steps.push_back(Line {
-                bytes: Bytes::from_static(b"QUIT"),
-                is_content: false,
-            });
-        }
-        let step = if script.says(b"EHLO") || script.says(b"HELO") {
+    pub fn new(host_name: HostName, script: Script) -> Self {
+        let step = if script.says_hello() {
             Step::Greeting
         } else {
             Step::Handshake(Handshake::new(host_name), Bytes::new())
@@ -163,9 +185,10 @@ impl ScriptRun {
         Self {
             steps: script.steps,
             parser: ReplyParser::new(),
-            output: VecDeque::new(),
+            output: Bytes::new(),
             step,
             transcript: Vec::new(),
+            challenged: false,
             past_end_of_data: false,
             delivered: false,
             outcome: None,
@@ -173,69 +196,74 @@ impl ScriptRun {
     }
 
     fn handle_reply(&mut self, reply: Reply) {
-        match mem::replace(&mut self.step, Step::Over) {
-            Step::Greeting => self.answered(Bytes::new(), reply),
+        let (stage, class) = (self.stage(), reply.code().class());
+        let step = mem::replace(&mut self.step, Step::Over);
+        if !self.output.is_empty() && !matches!(step, Step::Over) {
+            return self.interrupted(stage, step, reply);
+        }
+        match step {
+            // The reply to QUIT, or one too many; the outcome stands.
+            Step::Over => {}
+            Step::Greeting if class == 2 => self.answered(Bytes::new(), reply),
+            Step::Greeting => self.refused(stage, Bytes::new(), reply),
             Step::Handshake(mut handshake, said) => match handshake.handle_reply(reply.clone()) {
                 HandshakeStep::Send(command) => {
                     self.transcript.push(Exchange::new(said, reply));
-                    let said = self.say(&command);
+                    self.output = command.to_bytes();
+                    let said = self.output.slice(..self.output.len() - 2);
                     self.step = Step::Handshake(handshake, said);
                 }
                 HandshakeStep::Ready(_) => self.answered(said, reply),
-                HandshakeStep::Refused(reply) => self.refused(said, reply),
+                HandshakeStep::Refused(reply) => self.refused(stage, said, reply),
             },
             Step::Line(line) => {
-                let (is_content, shown) = match line.is_content {
-                    true => (true, Bytes::from_static(b".")),
-                    false => (false, line.bytes),
-                };
                 let content_follows = self.steps.front().is_some_and(|next| next.is_content);
-                if is_content && reply.code().class() == 2 {
-                    self.delivered = true;
-                }
-                if content_follows && reply.code().as_u16() != 354 {
-                    self.refused(shown, reply);
-                } else {
-                    self.answered(shown, reply);
-                }
-            }
-            Step::Over => {}
-        }
-    }
-
-    /// Notes the reply and goes on, unless it is a refusal.
-    fn answered(&mut self, line: Bytes, reply: Reply) {
-        if !reply.is_positive() {
-            return self.refused(line, reply);
-        }
-        let is_quit = line.eq_ignore_ascii_case(b"QUIT");
-        self.transcript.push(Exchange::new(line, reply.clone()));
-        match self.steps.pop_front() {
-            Some(next) if !is_quit => {
-                self.past_end_of_data |= next.is_content;
-                self.output.push_back(next.bytes.clone());
-                if !next.is_content {
-                    self.output.push_back(Bytes::from_static(b"\r\n"));
-                }
-                self.step = Step::Line(next);
-            }
-            _ => {
-                let completed = Completed {
-                    reply,
-                    accepted: Vec::new(),
-                    rejected: Vec::new(),
-                    transcript: mem::take(&mut self.transcript),
+                let is_agreed = match (line.is_content, content_follows) {
+                    (true, _) => class == 2,
+                    (false, true) => reply.code() == Code::START_CONTENT,
+                    (false, false) => reply.is_positive(),
                 };
-                self.decide(Ok(completed));
+                let shown = self.shown(&line);
+                self.delivered |= line.is_content && is_agreed;
+                if is_agreed {
+                    self.challenged = class == 3 && !content_follows;
+                    self.answered(shown, reply);
+                } else {
+                    self.refused(stage, shown, reply);
+                }
             }
         }
     }
 
-    fn refused(&mut self, line: Bytes, reply: Reply) {
-        self.transcript.push(Exchange::new(line, reply.clone()));
-        if reply.code().as_u16() != 421 {
-            self.say(&Command::Quit);
+    /// Notes the reply and goes on.
+    fn answered(&mut self, shown: Bytes, reply: Reply) {
+        self.transcript.push(Exchange::new(shown, reply.clone()));
+        if let Some(next) = self.steps.pop_front() {
+            self.output = match next.is_content {
+                true => next.bytes.clone(),
+                false => [&next.bytes[..], b"\r\n"].concat().into(),
+            };
+            self.step = Step::Line(next);
+        } else {
+            self.output = Command::Quit.to_bytes();
+            let completed = Completed {
+                reply,
+                accepted: Vec::new(),
+                rejected: Vec::new(),
+                transcript: mem::take(&mut self.transcript),
+            };
+            self.decide(Ok(completed));
         }
+    }
+
+    fn refused(&mut self, stage: Stage, shown: Bytes, reply: Reply) {
+        if reply.code() != Code::NOT_AVAILABLE {
+            self.output = Command::Quit.to_bytes();
+        }
+        if reply.is_positive() {
+            return self.decide(Err(DialogueError::OutOfTurn { stage, reply }));
+        }
+        self.transcript.push(Exchange::new(shown, reply.clone()));
         let error = DialogueError::Script {
             reply,
             transcript: mem::take(&mut self.transcript),
@@ -244,10 +272,36 @@ impl ScriptRun {
         self.decide(Err(error));
     }
 
-    fn say(&mut self, command: &Command) -> Bytes {
-        let bytes = command.to_bytes();
-        self.output.push_back(bytes.clone());
-        bytes.slice(..bytes.len() - 2)
+    /// The server speaks while it is the client's turn. QUIT might be content to it, so nothing more is said.
+    fn interrupted(&mut self, stage: Stage, step: Step, reply: Reply) {
+        let gives_up = stage == Stage::Content && !reply.is_positive();
+        if gives_up || reply.code() == Code::NOT_AVAILABLE {
+            let shown = match &step {
+                Step::Handshake(_, said) => said.clone(),
+                Step::Line(line) => self.shown(line),
+                Step::Greeting | Step::Over => Bytes::new(),
+            };
+            self.refused(stage, shown, reply);
+        } else {
+            self.decide(Err(DialogueError::OutOfTurn { stage, reply }));
+        }
+        self.output.clear();
+    }
+
+    /// A line as the transcript tells it.
+    fn shown(&self, line: &Line) -> Bytes {
+        if line.is_content {
+            return Bytes::from_static(b".");
+        }
+        if self.challenged {
+            return Bytes::from_static(b"***");
+        }
+        if !verb(&line.bytes).eq_ignore_ascii_case(b"AUTH") {
+            return line.bytes.clone();
+        }
+        let mut spaces = memchr_iter(b' ', &line.bytes);
+        let end = spaces.nth(1).unwrap_or(line.bytes.len());
+        line.bytes.slice(..end)
     }
 
     fn decide(&mut self, outcome: Result<Completed, DialogueError>) {
@@ -259,6 +313,7 @@ impl ScriptRun {
         match &self.step {
             Step::Greeting | Step::Handshake(..) => Stage::Hello,
             Step::Line(line) if !line.is_content => Stage::Mail,
+            Step::Line(_) if !self.output.is_empty() => Stage::Content,
             Step::Line(_) | Step::Over => Stage::EndOfData,
         }
     }
@@ -268,15 +323,12 @@ impl Conversation for ScriptRun {
     fn handle_bytes(&mut self, bytes: &[u8]) {
         self.parser.push(bytes);
         loop {
-            let stage = self.stage();
             match self.parser.next_reply() {
-                Ok(Some(reply)) if !self.output.is_empty() && self.outcome.is_none() => {
-                    self.output.clear();
-                    self.decide(Err(DialogueError::OutOfTurn { stage, reply }));
-                }
                 Ok(Some(reply)) => self.handle_reply(reply),
                 Ok(None) => break,
                 Err(error) => {
+                    let stage = self.stage();
+                    self.output.clear();
                     self.decide(Err(DialogueError::Garbled { stage, error }));
                     break;
                 }
@@ -285,12 +337,13 @@ impl Conversation for ScriptRun {
     }
 
     fn poll_output(&mut self, most: usize) -> Option<Bytes> {
-        let mut next = self.output.pop_front()?;
-        if next.len() > most.max(1) {
-            let rest = next.split_off(most.max(1));
-            self.output.push_front(rest);
+        if self.output.is_empty() {
+            return None;
         }
-        Some(next)
+        let piece = self.output.split_to(self.output.len().min(most.max(1)));
+        let is_content = matches!(&self.step, Step::Line(line) if line.is_content);
+        self.past_end_of_data |= is_content && self.output.is_empty();
+        Some(piece)
     }
 
     fn is_past_end_of_data(&self) -> bool {
