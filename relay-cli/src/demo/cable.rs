@@ -6,7 +6,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     select,
     sync::oneshot,
 };
@@ -23,8 +23,12 @@ impl Cable {
     /// # Errors
     ///
     /// Where there is no free port.
-    pub(super) async fn lay() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    pub(super) fn lay() -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // A short cable: what is in it when it is cut is far from a whole message.
+        socket.set_recv_buffer_size(64 * 1024)?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = socket.listen(16)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
@@ -100,7 +104,7 @@ mod tests {
     async fn the_first_connection_is_cut_and_the_second_is_not() {
         let relay = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let target = relay.local_addr().unwrap();
-        let cable = Cable::lay().await.unwrap();
+        let cable = Cable::lay().unwrap();
         let address = cable.address();
         let cut = cable.plug_in(target, 10);
         let received = tokio::spawn(async move {

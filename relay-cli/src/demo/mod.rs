@@ -52,7 +52,7 @@ pub(crate) async fn demo() -> Result<ExitCode, Failure> {
 async fn perform(directory: &Path) -> Result<(), Failure> {
     let api_key = ApiKey::new("demo-key");
     let service = Service::start(settings(directory, api_key.clone())?).await?;
-    let cable = Cable::lay().await.map_err(Failure::running)?;
+    let cable = Cable::lay().map_err(Failure::running)?;
     let contents: Vec<Bytes> = LETTERS
         .iter()
         .map(Letter::content)

@@ -210,3 +210,18 @@ fn progress_bar(messages: usize) -> ProgressBar {
         .expect("the template is valid");
     ProgressBar::new(messages as u64).with_style(style)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for host in ["localhost", "127.0.0.1", "127.1.2.3", "::1"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["relay.example", "192.0.2.1", "::", "localhost.example"] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What fails, by whose fault, and the exit code that says so.
 
-use crate::harness::{Serving, letter, messages, run, send, upstream};
+use crate::harness::{Serving, letter, messages, relay, run, send, upstream};
 use std::{
     io::Write,
     net::{Shutdown, TcpListener},
@@ -124,7 +124,7 @@ fn a_refused_message_is_5_and_a_refused_recipient_7() {
         "bob@example.net",
         &letter,
     ];
-    let mut command = crate::harness::relay(["send", "--url", &serving.url, "--api-key", "key"]);
+    let mut command = relay(["send", "--url", &serving.url, "--api-key", "key"]);
     command.args(mallory);
     let ended = run(command);
     assert_eq!(ended.code, 5, "{}", ended.stderr);
@@ -157,4 +157,18 @@ fn a_lost_reply_is_6() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn keys_in_the_clear_are_warned_of() {
+    let mut everybody = Serving::spawn(relay([
+        "serve",
+        "--listen",
+        "0.0.0.0:0",
+        "--api-key",
+        "hunter2",
+        "--upstream",
+        "smtp://127.0.0.1:9",
+    ]));
+    everybody.wait_for_log("without TLS: keys and mail can be read on the way");
 }

@@ -83,7 +83,7 @@ pub fn mail_relay(input: &[u8]) {
             1 => driver.wait(&mut choices),
             2 => {
                 let policy = Policy {
-                    max_message_bytes: (choices.byte() % 2 == 0).then_some(20),
+                    max_message_bytes: (choices.byte().is_multiple_of(2)).then_some(20),
                     ..Policy::default()
                 };
                 if let Some(link) = watch.keys.pop() {
@@ -96,7 +96,7 @@ pub fn mail_relay(input: &[u8]) {
                 let denied = Denied {
                     error: "no".into(),
                     retry_after: None,
-                    permanent: Some(choices.byte() % 2 == 0),
+                    permanent: Some(choices.byte().is_multiple_of(2)),
                 };
                 if let Some(link) = watch.keys.pop() {
                     driver
