@@ -249,8 +249,11 @@ impl Client {
         }
         self.expire(now);
         self.outbox.promote(now);
-        let at_rest = matches!(self.channel, Channel::None);
-        if self.outbox.is_ready() {
+        let is_free = matches!(self.channel, Channel::None) && self.state.is_authenticated();
+        if is_free && let Some(entry) = self.take_acceptable() {
+            self.idle_until = None;
+            self.open_channel(now, entry);
+        } else if self.outbox.is_ready() {
             self.idle_until = None;
             if self.uplink.open(now) {
                 self.enter(now, ConnectionState::Connecting);
@@ -261,7 +264,7 @@ impl Client {
         } else if !self.channel.has_delivery() {
             if matches!(self.life, Life::Draining { .. }) && self.outbox.waiting() == 0 {
                 self.stop(now);
-            } else if at_rest && self.state.is_authenticated() {
+            } else if is_free {
                 self.idle(now);
             } else if self.state == ConnectionState::Reconnecting
                 && self.outbox.waiting() == 0
