@@ -235,7 +235,15 @@ impl Uplink {
                 Some(Change::Lost(LinkError::Closed(why)))
             }
             Input::Written { link } if self.link() == Some(link) => {
-                self.unwritten_bytes -= self.unwritten.pop_front()?;
+                let written = self.unwritten.pop_front()?;
+                self.unwritten_bytes -= written;
+                // A peer that takes in a large message slowly may have nothing to say, and finds our ping behind all that
+                // was sent before it. The ping itself, which is empty, proves nothing by having left.
+                if written > 0
+                    && let State::Up { heartbeat, .. } = &mut self.state
+                {
+                    heartbeat.heard(now);
+                }
                 Some(Change::Written)
             }
             Input::Frame { link, frame } if self.link() == Some(link) => {

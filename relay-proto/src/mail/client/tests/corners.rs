@@ -33,3 +33,35 @@ fn shutdown_ends_as_soon_as_the_limits_have_emptied_the_queue() {
     bench.says(&Message::AuthenticateResponse(Ok(Granted { limits })));
     assert!(bench.client().is_finished());
 }
+
+#[test]
+fn a_relay_that_reads_slowly_is_not_taken_for_dead() {
+    let mut bench = Bench::new(|config| config.timeouts.message = 3600 * SECOND);
+    bench.submit(mail(&"x".repeat(1 << 20)));
+    bench.authenticate();
+    bench.sent();
+    bench.says(&Message::ChannelReady);
+    for line in ["220 relay", "250 relay", "250 ok", "250 ok"] {
+        bench.server_says(line);
+        bench.sent();
+    }
+    bench.server_says("354 go on");
+    // One frame of content leaves every 20 s, and the relay has no reason to say anything.
+    let mut frames = 0;
+    while let Some(action) = bench.actions.pop_front() {
+        let Action::Send { link, frame } = action else {
+            panic!("{action:?}");
+        };
+        frames += 1;
+        bench.now = bench.now.after(20 * SECOND);
+        bench.run();
+        bench.input(Input::Written { link });
+        assert_ne!(frame.len(), 0, "no need to ask");
+    }
+    assert!(frames > 60, "{frames}");
+    // Afterwards silence counts again; that a ping has left proves nothing.
+    bench.elapse("heartbeat");
+    assert_eq!(bench.sent(), ["Ping(0 bytes)"]);
+    bench.elapse("heartbeat");
+    assert_eq!(bench.sent(), ["close 1001"]);
+}
