@@ -140,8 +140,9 @@ impl Uplink {
         }
     }
 
-    /// The peer has answered on this link what only a working peer can: retries start counting anew.
-    pub(crate) const fn proven(&mut self) {
+    /// Retries start counting anew: the peer has answered what only a working peer can, or what the link was wanted
+    /// for is settled.
+    pub(crate) const fn start_over(&mut self) {
         self.backoff.reset();
     }
 
@@ -255,7 +256,7 @@ impl Uplink {
                     Frame::Text(_) | Frame::Binary(_) => Some(Change::Frame(frame)),
                     Frame::Ping(_) => None,
                     Frame::Pong(_) => {
-                        self.proven();
+                        self.start_over();
                         None
                     }
                 }

@@ -144,7 +144,7 @@ impl Client {
             }
         };
         // The server has spoken through the whole path: the link is worth its backoff again.
-        self.uplink.proven();
+        self.uplink.start_over();
         self.leave_channel(now, None);
         match conversation.outcome() {
             Some(Ok(completed)) => self.succeed(now, entry, started, completed.clone()),

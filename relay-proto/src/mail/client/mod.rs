@@ -293,6 +293,7 @@ impl Client {
             self.events.push_back(Event::Disconnected { error: None });
         }
         self.uplink.close(code, reason);
+        self.uplink.start_over();
     }
 
     fn enter(&mut self, now: Time, to: ConnectionState) {
@@ -409,6 +410,9 @@ impl Client {
             return self.give_up(now, &error);
         }
         if !self.outbox.is_ready() && self.config.idle.is_some() {
+            if self.outbox.waiting() == 0 {
+                self.uplink.start_over();
+            }
             return self.enter(now, ConnectionState::Disconnected);
         }
         match self.uplink.retry(now, &mut self.random, hint) {
@@ -424,7 +428,7 @@ impl Client {
 
     /// Fails everything that waits, so that nobody waits for ever. The next submission tries afresh.
     fn give_up(&mut self, now: Time, error: &Error) {
-        self.uplink.proven();
+        self.uplink.start_over();
         self.enter(now, ConnectionState::Failed);
         for (id, delivery) in self.outbox.drain() {
             self.failed(id, &delivery, error.clone());

@@ -65,3 +65,23 @@ fn a_relay_that_reads_slowly_is_not_taken_for_dead() {
     bench.elapse("heartbeat");
     assert_eq!(bench.sent(), ["close 1001"]);
 }
+
+#[test]
+fn a_new_submission_has_all_its_attempts_after_an_older_one_was_given_up() {
+    let mut bench = Bench::new(|config| {
+        config.reconnect = BackoffPolicy::new(SECOND, SECOND, Some(2));
+    });
+    bench.submit(mail("x").with_max_age(5 * SECOND));
+    bench.cut();
+    bench.elapse("reconnect");
+    bench.cut();
+    bench.elapse("reconnect");
+    bench.now = bench.now.after(5 * SECOND);
+    bench.run();
+    bench.cut();
+    assert_eq!(bench.state(), ConnectionState::Disconnected);
+    bench.send_mail();
+    bench.cut();
+    assert_eq!(bench.state(), ConnectionState::Reconnecting);
+    assert_eq!(bench.client().queue_size(), 1);
+}
