@@ -89,6 +89,7 @@ struct Counts {
 impl Client {
     /// A client at rest. Equal configurations, seeds and inputs give equal outputs.
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Time) -> Self {
+        let config = config.with_timers_that_can_wait();
         Self {
             random: Random::new(seed),
             life: Life::Running,
@@ -258,8 +259,6 @@ impl Client {
             if self.uplink.open(now) {
                 self.enter(now, ConnectionState::Connecting);
                 self.events.push_back(Event::Connecting);
-            } else if at_rest && self.state.is_authenticated() {
-                self.open_channel(now);
             }
         } else if !self.channel.has_delivery() {
             if matches!(self.life, Life::Draining { .. }) && self.outbox.waiting() == 0 {

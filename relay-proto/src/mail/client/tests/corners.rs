@@ -34,6 +34,39 @@ fn shutdown_ends_as_soon_as_the_limits_have_emptied_the_queue() {
     assert!(bench.client().is_finished());
 }
 
+/// Every timer at zero: whatever the relay does or leaves undone, no deadline is due after it was served.
+#[test]
+fn timers_of_zero_neither_panic_nor_spin() {
+    for silence_at in 0..5 {
+        let mut bench = Bench::new(|config| {
+            config.idle = Some(Duration::ZERO);
+            config.heartbeat = Duration::ZERO;
+            config.reconnect = BackoffPolicy::new(Duration::ZERO, Duration::ZERO, None);
+            config.retry = BackoffPolicy::new(Duration::ZERO, Duration::ZERO, None);
+            config.timeouts.open = Duration::ZERO;
+            config.timeouts.authentication = Duration::ZERO;
+            config.timeouts.channel = Duration::ZERO;
+            config.timeouts.message = Duration::ZERO;
+        });
+        bench.send_mail();
+        for _ in 0..50 {
+            let link = bench.link();
+            let steps: [&dyn Fn(&mut Bench); 4] = [
+                &|bench| bench.input(Input::Opened { link }),
+                &|bench| bench.says(&Message::AuthenticateResponse(Ok(Granted::default()))),
+                &|bench| bench.says(&Message::ChannelReady),
+                &|bench| bench.server_says("220 relay"),
+            ];
+            for step in steps.iter().take(silence_at) {
+                step(&mut bench);
+            }
+            let due = bench.run().expect("it goes on trying");
+            bench.now = due.at;
+            bench.run();
+        }
+    }
+}
+
 #[test]
 fn a_relay_that_reads_slowly_is_not_taken_for_dead() {
     let mut bench = Bench::new(|config| config.timeouts.message = 3600 * SECOND);
@@ -84,4 +117,20 @@ fn a_new_submission_has_all_its_attempts_after_an_older_one_was_given_up() {
     bench.cut();
     assert_eq!(bench.state(), ConnectionState::Reconnecting);
     assert_eq!(bench.client().queue_size(), 1);
+}
+
+#[test]
+fn a_relay_cannot_send_the_client_away_for_ever() {
+    let mut bench = Bench::new(|_| {});
+    bench.send_mail();
+    let link = bench.link();
+    bench.input(Input::Opened { link });
+    bench.says(&Message::AuthenticateResponse(Err(Denied {
+        error: "later".into(),
+        retry_after: Some(Duration::MAX),
+        permanent: None,
+    })));
+    assert_eq!(bench.state(), ConnectionState::Reconnecting);
+    let due = bench.run().unwrap();
+    assert!(due.at.since(bench.now) <= 25 * 3600 * SECOND, "{due:?}");
 }
