@@ -81,6 +81,19 @@ impl Submission {
         }
     }
 
+    /// The content as it was handed in, where this is a message.
+    pub const fn content(&self) -> Option<&Bytes> {
+        match &self.work {
+            Work::Message { content, .. } => Some(content),
+            Work::Script(_) => None,
+        }
+    }
+
+    /// How long it may wait; none: for ever.
+    pub const fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
     /// How many bytes it takes up in the queue: its content.
     pub fn len(&self) -> usize {
         match &self.work {

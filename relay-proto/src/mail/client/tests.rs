@@ -760,6 +760,9 @@ fn shutdown_hands_back_what_the_deadline_leaves() {
     let Some(Event::Terminated { left }) = bench.events.last() else {
         panic!("{:?}", bench.events);
     };
+    assert_eq!(left[1].submission, mail("hello"));
+    let content = left[1].submission.content().expect("it is a message");
+    assert_eq!(content, "Subject: x\n\nhello\n", "all of it can be kept");
     let left: Vec<_> = left.iter().map(|left| (left.id.0, left.in_doubt)).collect();
     assert_eq!(left, [(1, true), (2, false)]);
     assert_eq!(bench.outcomes(), []);

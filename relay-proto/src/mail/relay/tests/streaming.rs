@@ -134,7 +134,7 @@ fn what_is_sent_before_ready_is_bounded() {
 fn deaf() -> (Rig, usize) {
     let (mut rig, _) = Rig::open(Policy::default());
     rig.slow.insert(CLIENT);
-    let count = 60_000;
+    let count = 20_000;
     rig.client_says(&"EHLO a\r\n".repeat(count));
     (rig, count)
 }
