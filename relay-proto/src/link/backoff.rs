@@ -26,6 +26,9 @@ impl BackoffPolicy {
     }
 }
 
+/// The longest hint of a peer that is heeded: one that asks for more is broken, or means to silence us.
+const LONGEST_HINT: Duration = Duration::from_secs(60 * 60);
+
 /// Exponential backoff with full jitter: each wait is uniform between zero and a limit that doubles.
 ///
 /// The jitter is full at the cap too, so that many clients that lost the same relay never come back in step.
@@ -49,7 +52,7 @@ impl Backoff {
     /// Counts one more attempt and says how long to wait before it; none: give up.
     ///
     /// A `hint` of the peer is a lower bound: the wait is the hint and up to `base` more, since whoever gave
-    /// the hint gave it to many.
+    /// the hint gave it to many. A hint of more than an hour counts as an hour.
     pub fn next_wait(&mut self, random: &mut Random, hint: Option<Duration>) -> Option<Duration> {
         if self
             .policy
@@ -61,7 +64,9 @@ impl Backoff {
         let doubled = 1u32.checked_shl(self.attempt).unwrap_or(u32::MAX);
         self.attempt = self.attempt.saturating_add(1);
         Some(match hint {
-            Some(hint) => hint.saturating_add(random.up_to(self.policy.base)),
+            Some(hint) => hint
+                .min(LONGEST_HINT)
+                .saturating_add(random.up_to(self.policy.base)),
             None => random.up_to(
                 self.policy
                     .base
@@ -126,7 +131,8 @@ mod tests {
         let mut random = Random::new([9; 32]);
         let wait = backoff.next_wait(&mut random, Some(60 * SECOND)).unwrap();
         assert!((60 * SECOND..=61 * SECOND).contains(&wait));
-        assert!(backoff.next_wait(&mut random, None).is_some());
+        let wait = backoff.next_wait(&mut random, Some(Duration::MAX)).unwrap();
+        assert!((LONGEST_HINT..=LONGEST_HINT + SECOND).contains(&wait));
         assert_eq!(backoff.next_wait(&mut random, Some(SECOND)), None);
         backoff.reset();
         assert!(backoff.next_wait(&mut random, None).is_some());
