@@ -6,7 +6,7 @@ mod network;
 use bytes::{Bytes, BytesMut};
 use network::{Faults, Host, Network, Node};
 use relay_proto::{
-    BackoffPolicy, LinkId, Machine, Priority, Pump, StreamAddress, Time,
+    BackoffPolicy, LinkId, Machine, Priority, Pump, Random, StreamAddress, Time,
     mail::{
         client::{Client, ClientConfig, ConnectionState, Error, Event, InDoubtPolicy, Submission},
         relay::{self, Policy, Relay, RelayConfig},
@@ -28,6 +28,8 @@ struct Seen {
     relay: Vec<relay::Event>,
     /// Messages the server has taken responsibility for.
     delivered: Vec<Bytes>,
+    /// Chance in a thousand that the server refuses a message, in one of several ways.
+    moody: u64,
 }
 
 /// The mail server at the end: refuses nobody but mallory, and takes messages by their end of content.
@@ -53,11 +55,7 @@ impl World {
         let mut config = ClientConfig::new("ws://relay.test".parse().unwrap(), ApiKey::new("good"));
         configure(&mut config);
         let client = Client::new(config, [seed as u8; 32], Time::ZERO);
-        let upstream = StreamAddress::new("mx.test", 25, false);
-        let relay = Relay::new(
-            RelayConfig::new(upstream, "relay.test".parse().unwrap()),
-            [1; 32],
-        );
+        let relay = new_relay();
         let mut session = SessionConfig::new("mx.test".parse().unwrap());
         session.max_message_bytes = Some(64 << 20);
         let server = Server::new(ServerConfig::new(session));
@@ -77,6 +75,7 @@ impl World {
         };
         let log = Rc::clone(&seen);
         let mut mailbox = Mailbox::default();
+        let mut moods = Random::new([seed as u8; 32]);
         let on_server = move |server: &mut Server, now, event: ServerEvent| {
             let ok = |text| Reply::new(Code::OK, None, text);
             match event {
@@ -93,6 +92,12 @@ impl World {
                 }
                 ServerEvent::EndOfContent { link } => {
                     let message = mailbox.messages.remove(&link).unwrap_or_default();
+                    let mood = moods.next_u64();
+                    if mood % 1000 < log.borrow().moody {
+                        let code = [421, 451, 550][(mood >> 32) as usize % 3];
+                        server.respond(now, link, relay_proto::smtp::reply(code, "", "no"));
+                        return;
+                    }
                     log.borrow_mut().delivered.push(message.freeze());
                     server.respond(now, link, ok("taken"));
                 }
@@ -184,6 +189,12 @@ impl World {
         }
         counts
     }
+}
+
+fn new_relay() -> Relay {
+    let upstream = StreamAddress::new("mx.test", 25, false);
+    let config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    Relay::new(config, [1; 32])
 }
 
 fn address(text: &str) -> Address {
@@ -387,4 +398,122 @@ fn nothing_is_lost_and_doubles_are_announced_whatever_the_network_does() {
         in_doubt > 0 && doubled > 0 && reconnects > 300,
         "the faults hit where it matters"
     );
+}
+
+/// Both sides are killed, stopped, stalled and refused at random moments: every accepted message is reported exactly once, as
+/// what it is. What was delivered is a success or in doubt, and never more often than the doubts account for.
+#[test]
+fn no_report_is_wrong_whoever_dies() {
+    let seeds = std::env::var("SEEDS").map_or(100, |seeds| seeds.parse().unwrap());
+    let mut kinds = [0; 4];
+    for seed in 0..seeds {
+        for (count, more) in kinds.iter_mut().zip(walk(seed)) {
+            *count += more;
+        }
+    }
+    println!("succeeded, failed, in doubt, left: {kinds:?}");
+    assert!(kinds.iter().all(|count| *count > 0), "{kinds:?}");
+}
+
+fn walk(seed: u64) -> [usize; 4] {
+    const MESSAGES: u64 = 8;
+    let mut world = World::new(seed, |config| {
+        let attempts = [None, Some(1), Some(4)][seed as usize % 3];
+        config.reconnect = BackoffPolicy::new(SECOND, 5 * SECOND, attempts);
+        config.retry = BackoffPolicy::new(SECOND, 5 * SECOND, attempts);
+        config.in_doubt = [
+            InDoubtPolicy::Fail,
+            InDoubtPolicy::SendAgain(1),
+            InDoubtPolicy::SendAgain(u32::MAX),
+        ][seed as usize / 3 % 3];
+        config.idle = (seed % 2 == 0).then_some(SECOND);
+        config.timeouts.message = [1, 5, 60][seed as usize / 9 % 3] * SECOND;
+    });
+    world.network.faults = Faults {
+        cut: seed % 7 * 5,
+        dead: seed % 4 * 3,
+        refuse: seed % 5 * 50,
+    };
+    world.seen.borrow_mut().moody = seed % 11 * 40;
+    for number in 0..MESSAGES {
+        let body = vec![b'x'; (number as usize % 3) * 40_000];
+        world.submit(mail(number, &["bob@example.net"], &body));
+    }
+    let mut ended = false;
+    for _ in 0..300 {
+        let pause = world.network.random.up_to(SECOND / 5);
+        world.run_for(pause);
+        let now = world.network.now;
+        if world.network.chance(10) {
+            world.network.crash(1);
+            world.relay.pump = Pump::new(new_relay());
+        }
+        if world.network.chance(20) {
+            let host = world.network.random.next_u64() as usize % 3;
+            let until = now.after(world.network.random.up_to(20 * SECOND));
+            world.network.stalled = Some((host, until));
+        }
+        if world.network.chance(2) {
+            let patience = world.network.random.up_to(10 * SECOND);
+            world
+                .client
+                .pump
+                .command(now, |client, now| client.shutdown(now, patience));
+            ended = true;
+        }
+    }
+    world.network.faults = Faults::default();
+    world.seen.borrow_mut().moody = 0;
+    if ended {
+        world.run_until(3600 * SECOND, Machine::is_finished);
+    } else {
+        world.settle_all(3600 * SECOND);
+    }
+    // What is still under way behind the relay comes to its end.
+    world.run_for(3600 * SECOND);
+
+    let (deliveries, outcomes) = (world.deliveries(), world.outcomes());
+    let seen = world.seen.borrow();
+    let mut left = BTreeMap::new();
+    for event in &seen.client {
+        if let Event::Terminated { left: unsettled } = event {
+            left.extend(
+                unsettled
+                    .iter()
+                    .map(|left| (left.id.to_string(), left.in_doubt)),
+            );
+        }
+    }
+    let mut kinds = [0; 4];
+    for number in 0..MESSAGES {
+        let id = (number + 1).to_string();
+        let context = format!("seed {seed}, message {id}");
+        let reports = seen.client.iter().filter_map(Event::outcome);
+        let reports = reports.filter(|(reported, _)| reported.to_string() == id);
+        let count = reports.count() + usize::from(left.contains_key(&id));
+        assert_eq!(count, 1, "{context}: reported once");
+        let doubt = |event: &&Event| matches!(event, Event::InDoubt { id: doubted, .. } if doubted.to_string() == id);
+        let doubts = seen.client.iter().filter(doubt).count();
+        let arrived = deliveries.get(&number).copied().unwrap_or(0);
+        let (kind, may_have_arrived) = match (outcomes.get(&id), left.get(&id)) {
+            (Some(Ok(())), _) => {
+                assert!(arrived > 0, "{context}: a success has arrived");
+                (0, true)
+            }
+            (Some(Err(Error::InDoubt(_))), _) => (2, true),
+            (Some(Err(_)), _) => (1, false),
+            (None, in_doubt) => (3, in_doubt == Some(&true)),
+        };
+        assert!(
+            arrived == 0 || may_have_arrived,
+            "{context}: {:?}",
+            outcomes.get(&id)
+        );
+        assert!(
+            arrived <= doubts + 1,
+            "{context}: {arrived} times, {doubts} doubts"
+        );
+        kinds[kind] += 1;
+    }
+    kinds
 }

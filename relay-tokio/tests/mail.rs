@@ -13,7 +13,7 @@ use relay_proto::{
 };
 use relay_tokio::{
     Config, Driver, TlsAcceptor, certificates_from_pem,
-    mail::{Client, Presented, Relay, SendError},
+    mail::{Client, KeyDirectory, Presented, Relay, SendError},
     spawn, tls_acceptor,
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -343,4 +343,39 @@ async fn mail_goes_over_tls_and_an_unknown_issuer_is_named() {
     let client = Client::start(config(&url), Config::default());
     let error = failure(client.send(mail(&["bob@example.net"], "")).await).to_string();
     assert!(error.contains("issuer is not trusted"), "{error}");
+}
+
+/// A directory that never decides, and tells when it is no longer asked.
+struct Hanging(mpsc::UnboundedSender<()>);
+
+impl KeyDirectory for Hanging {
+    async fn look_up(&self, _: Presented) -> Result<Policy, Denied> {
+        struct Dropped(mpsc::UnboundedSender<()>);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let _dropped = Dropped(self.0.clone());
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_hangs_is_not_asked_for_ever() {
+    let (tell, mut dropped) = mpsc::unbounded_channel();
+    let upstream = StreamAddress::new("127.0.0.1", 9, false);
+    let mut config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    config.authentication_timeout = Duration::from_millis(20);
+    let relay = Relay::start(config, Hanging(tell), Config::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    relay.listen(listener, None);
+    let error = failure(
+        client_of(address)
+            .send(mail(&["bob@example.net"], "x"))
+            .await,
+    );
+    assert!(matches!(error, Error::Connection(_)), "{error}");
+    dropped.recv().await.unwrap();
 }

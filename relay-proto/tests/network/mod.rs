@@ -78,6 +78,8 @@ pub(crate) struct Network {
     pub(crate) latency: Duration,
     pub(crate) faults: Faults,
     pub(crate) frames: u64,
+    /// This host reads nothing until then.
+    pub(crate) stalled: Option<(usize, Time)>,
     peers: BTreeMap<End, End>,
     lanes: BTreeMap<End, Lane>,
     accepted: u64,
@@ -98,6 +100,7 @@ impl Network {
             latency: Duration::from_millis(10),
             faults: Faults::default(),
             frames: 0,
+            stalled: None,
             peers: BTreeMap::new(),
             lanes: BTreeMap::new(),
             accepted: 0,
@@ -125,6 +128,12 @@ impl Network {
             if self.deliver(hosts) {
                 continue;
             }
+            if self.stalled.is_some_and(|(_, until)| until <= self.now) {
+                self.stalled = None;
+                continue;
+            }
+            let wake_up = [wake_up, self.stalled.map(|(_, until)| until)];
+            let wake_up = wake_up.into_iter().flatten().min();
             let arrival = self.next_arrival(hosts);
             let next = [wake_up, arrival].into_iter().flatten().min();
             if next.is_none_or(|next| next > end) {
@@ -135,7 +144,17 @@ impl Network {
         }
     }
 
-    fn chance(&mut self, in_a_thousand: u64) -> bool {
+    /// The host is gone with everything it knew; its peers find their links cut. The next machine in its place has
+    /// other links.
+    pub(crate) fn crash(&mut self, host: usize) {
+        let ends = self.peers.keys().filter(|(index, _)| *index == host);
+        for end in ends.copied().collect::<Vec<_>>() {
+            self.cut(end);
+        }
+        self.lanes.retain(|(index, _), _| *index != host);
+    }
+
+    pub(crate) fn chance(&mut self, in_a_thousand: u64) -> bool {
         self.random.next_u64() % 1000 < in_a_thousand
     }
 
@@ -282,7 +301,7 @@ impl Network {
     fn deliver(&mut self, hosts: &mut [&mut dyn Host]) -> bool {
         let arrived = self.lanes.iter().find_map(|(end, lane)| {
             let (at, input) = lane.frames.front()?;
-            (*at <= self.now && reads(hosts, *end, input)).then_some(*end)
+            (*at <= self.now && self.reads(hosts, *end, input)).then_some(*end)
         });
         let Some(end) = arrived else { return false };
         let lane = self.lanes.get_mut(&end).expect("it was found");
@@ -302,16 +321,19 @@ impl Network {
     fn next_arrival(&self, hosts: &[&mut dyn Host]) -> Option<Time> {
         let fronts = self.lanes.iter().filter_map(|(end, lane)| {
             let (at, input) = lane.frames.front()?;
-            reads(hosts, *end, input).then_some(*at)
+            self.reads(hosts, *end, input).then_some(*at)
         });
         fronts.min()
     }
-}
 
-/// Whether the receiver reads from this link now. Only what the peer sent waits for it.
-fn reads(hosts: &[&mut dyn Host], (host, link): End, input: &Input) -> bool {
-    match input {
-        Input::Frame { .. } | Input::Closed { .. } => hosts[host].read_limit(link) > 0,
-        _ => true,
+    /// Whether the receiver reads from this link now. Only what the peer sent waits for it.
+    fn reads(&self, hosts: &[&mut dyn Host], (host, link): End, input: &Input) -> bool {
+        match input {
+            Input::Frame { .. } | Input::Closed { .. } => {
+                let is_stalled = self.stalled.is_some_and(|(stalled, _)| stalled == host);
+                hosts[host].read_limit(link) > 0 && !is_stalled
+            }
+            _ => true,
+        }
     }
 }

@@ -59,7 +59,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Where the submission was not accepted, it comes back in the error.
+    /// [`SendError::Refused`] where the client did not accept the submission, which comes back in it;
+    /// [`SendError::Stopped`] where the client had ended, which keeps nothing. Otherwise as [`Ticket::receipt`].
     pub async fn send(&self, submission: Submission) -> Result<Receipt, SendError> {
         self.enqueue(submission).await?.receipt().await
     }
@@ -68,7 +69,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Where the submission was not accepted, it comes back in the error.
+    /// [`SendError::Refused`] where the client did not accept the submission, which comes back in it;
+    /// [`SendError::Stopped`] where the client had ended, which keeps nothing.
     pub async fn enqueue(&self, submission: Submission) -> Result<Ticket, SendError> {
         let accepted = self.driver.call(|client, desk, now| {
             let id = client.submit(now, submission)?;
@@ -123,7 +125,7 @@ impl Client {
         self.driver.call(|client, _, _| client.state()).await
     }
 
-    /// The client's events from now on, with the client's time since its start.
+    /// The client's events from now on. Times in them count from the client's start.
     ///
     /// The stream ends with the client. A reader that falls more than 1,024 events behind holds nobody up; it
     /// gets [`Missed`] with their number in their place. Outcomes are never lost this way: they also reach
@@ -196,7 +198,7 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// Where the submission failed, or the client ended before it was settled.
+    /// Where the submission failed, was taken back, or the client ended before it was settled.
     pub async fn receipt(self) -> Result<Receipt, SendError> {
         self.outcome.await.map_err(|_| SendError::Cancelled)?
     }

@@ -11,14 +11,15 @@ use relay_proto::{
     },
 };
 use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::broadcast, task::AbortHandle};
+use tokio::{net::TcpListener, sync::broadcast, task::AbortHandle, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// Knows which keys are good, and what their holders may send.
 ///
 /// Implemented for closures over [`Presented`] that answer at once.
 pub trait KeyDirectory: Send + Sync + 'static {
-    /// Decides on a key. It may take its time, up to the relay's authentication timeout; meanwhile only this client waits.
+    /// Decides on a key. It may take its time; meanwhile only this client waits. After the relay's authentication
+    /// timeout, when the client is gone, the future is dropped.
     fn look_up(&self, presented: Presented) -> impl Future<Output = Result<Policy, Denied>> + Send;
 }
 
@@ -80,6 +81,7 @@ impl Relay {
     ///
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn start(config: RelayConfig, keys: impl KeyDirectory, transport: Config) -> Self {
+        let patience = config.authentication_timeout;
         let machine = machine::Relay::new(config, seed());
         let keys = Arc::new(keys);
         let driver = spawn_with(machine, transport, |driver| {
@@ -87,7 +89,10 @@ impl Relay {
             let decide = move |link, presented| {
                 let (driver, keys) = (driver.clone(), Arc::clone(&keys));
                 tokio::spawn(async move {
-                    let verdict = keys.look_up(presented).await;
+                    // Else a directory that hangs would collect a task from every client that comes and goes.
+                    let Ok(verdict) = timeout(patience, keys.look_up(presented)).await else {
+                        return;
+                    };
                     // A relay that has ended meanwhile needs no verdict.
                     let _ = driver
                         .call(move |relay, _, now| match verdict {

@@ -4,7 +4,7 @@ use super::Submission;
 use crate::{
     link::LinkError,
     mail::wire::{ChannelError, Denied, Violation},
-    smtp::{DialogueError, Reply},
+    smtp::{Code, DialogueError, Reply},
 };
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -61,7 +61,8 @@ impl Error {
     /// Whether the same submission may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Channel(_) | Self::Timeout(_) => true,
+            Self::Connection(_) | Self::Timeout(_) => true,
+            Self::Channel(error) => !refused_for_good(error),
             Self::Authentication(denied) => !denied.is_permanent(),
             Self::Message(error) => error.is_transient(),
             Self::Protocol(_) | Self::InDoubt(_) | Self::Limits(_) | Self::Expired { .. } => false,
@@ -72,6 +73,7 @@ impl Error {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Authentication(denied) => denied.is_permanent(),
+            Self::Channel(error) => refused_for_good(error),
             Self::Message(error) => error.is_permanent(),
             Self::Limits(_) => true,
             _ => false,
@@ -94,6 +96,15 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Whether a relay has refused a channel with a permanent reply code, and names no time to come back.
+fn refused_for_good(error: &ChannelError) -> bool {
+    error.retry_after.is_none()
+        && error
+            .code
+            .and_then(Code::new)
+            .is_some_and(Code::is_permanent)
 }
 
 /// A submission the client did not take, whole.

@@ -24,7 +24,7 @@ pub enum Event {
         /// What the relay takes at most.
         limits: Limits,
     },
-    /// The link is gone, or could not be opened. Without an error the client closed it for want of work.
+    /// The link is gone, or could not be opened. Without an error the client closed it, for want of work or because it ends.
     Disconnected {
         /// What happened.
         error: Option<Error>,
@@ -103,8 +103,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// How a submission ended, where this event says so. Every accepted submission ends in exactly one such
-    /// event, or in the list of [`Event::Terminated`].
+    /// How a submission ended, where this event says so. Every accepted submission that is not taken back ends in exactly one
+    /// such event, or in the list of [`Event::Terminated`].
     pub fn outcome(&self) -> Option<(SubmissionId, Result<&Receipt, &Error>)> {
         match self {
             Self::Processed { id, receipt } => Some((*id, Ok(receipt))),

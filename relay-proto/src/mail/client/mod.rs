@@ -163,7 +163,8 @@ impl Client {
         settlement::beyond_limits(submission, &self.limits)
     }
 
-    /// Takes a waiting submission back; none where it is unknown, being sent, or settled.
+    /// Takes a waiting submission back; none where it is unknown, being sent, or settled. One that was in doubt
+    /// ([`Event::InDoubt`]) and waits to be sent again may have been delivered.
     pub fn cancel(&mut self, now: Time, id: SubmissionId) -> Option<Submission> {
         let delivery = self.outbox.remove(id.0)?;
         self.proceed(now);

@@ -13,13 +13,13 @@ pub struct Statistics {
     pub queued: u64,
     /// Submissions that succeeded.
     pub processed: u64,
-    /// Submissions that failed for good, in-doubt ones that are not sent again among them.
+    /// Submissions that failed for good, expired ones and in-doubt ones that are not sent again among them.
     pub failed: u64,
     /// Times a submission was scheduled again after a transient failure.
     pub retried: u64,
     /// Submissions that grew too old before their turn.
     pub expired: u64,
-    /// Links opened after the first one.
+    /// Links asked for after the first one, whether they opened or not.
     pub reconnects: u64,
     /// Bytes of frames handed to the transport.
     pub bytes_sent: u64,

@@ -2,7 +2,7 @@
 
 use super::{
     Event, Phase, Policy, RESTARTS, Refused, Relay, RelayConfig,
-    client_link::{Channel, ClientLink, OpenChannel, Serving, State},
+    client_link::{Channel, ClientLink, OpenChannel, REPLIES_HIGH_WATER, Serving, State},
     output::{Outgoing, Output},
     trouble::Trouble,
     upstream::{Loss, Upstream},
@@ -291,10 +291,11 @@ impl Exchange<'_> {
     /// Returns whether the session has ended.
     fn run(mut self) -> bool {
         loop {
-            let ready = self
-                .upstream
-                .as_ref()
-                .is_none_or(|upstream| upstream.is_ready());
+            let ready = self.outgoing.bytes() <= REPLIES_HIGH_WATER
+                && self
+                    .upstream
+                    .as_ref()
+                    .is_none_or(|upstream| upstream.is_ready());
             let request = if ready {
                 self.session.poll_request()
             } else {

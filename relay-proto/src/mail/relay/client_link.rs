@@ -18,7 +18,7 @@ pub(super) const FRAME_LIMIT: usize = 1024 * 1024;
 /// The most frames kept that came before the key was decided.
 const EARLY_FRAMES: usize = 16;
 /// Replies waiting for the client's socket, in bytes, above which nothing is read from it.
-const REPLIES_HIGH_WATER: usize = 64 * 1024;
+pub(super) const REPLIES_HIGH_WATER: usize = 64 * 1024;
 
 /// A client's link, from its acceptance until the driver says it has ended.
 pub(super) struct ClientLink {
@@ -127,6 +127,11 @@ impl ClientLink {
         }
     }
 
+    /// Whether the client takes its replies so slowly that it gets no more of them, and is not read, until it does.
+    pub(super) const fn is_slow(&self) -> bool {
+        self.outgoing.bytes() > REPLIES_HIGH_WATER
+    }
+
     /// The largest frame ever taken in this state.
     pub(super) const fn frame_limit(&self) -> usize {
         match self.state {
@@ -147,7 +152,7 @@ impl ClientLink {
             Channel::Opening { early, .. } => early.len() >= EARLY_LIMIT,
             Channel::Open(open) => open.session.buffered() + upstream_unwritten > HIGH_WATER,
         };
-        if waiting_for_upstream || self.outgoing.bytes() > REPLIES_HIGH_WATER {
+        if waiting_for_upstream || self.is_slow() {
             0
         } else {
             FRAME_LIMIT

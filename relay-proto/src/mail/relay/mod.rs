@@ -268,6 +268,18 @@ impl Relay {
         }
     }
 
+    /// The oldest frame to a client has left. Content that leaves is a sign of life, a ping, which is empty, is not.
+    fn client_written(&mut self, now: Time, link: LinkId) {
+        if let Some(client) = self.clients.get_mut(&link)
+            && client.outgoing.written() > 0
+        {
+            client.heartbeat.heard(now);
+            if let Some(upstream) = client.upstream() {
+                self.drive(now, link, upstream);
+            }
+        }
+    }
+
     fn client_message(
         &mut self,
         now: Time,
@@ -472,7 +484,10 @@ impl Relay {
         }
         let reading = self.read_limit(link) > 0;
         let deadline = self.clients.get_mut(&link).and_then(|client| {
-            client.heartbeat.set_reading(now, reading);
+            // A client that is not read for being slow is not excused.
+            client
+                .heartbeat
+                .set_reading(now, reading || client.is_slow());
             let upstream = client.upstream().and_then(|id| self.upstreams.get(&id));
             let waits = upstream.is_none_or(Upstream::waits_for_client);
             client.deadline(&self.config, waits)
@@ -514,8 +529,8 @@ impl Machine for Relay {
                 link
             }
             Input::Written { link } => {
-                if let Some(client) = self.clients.get_mut(&link) {
-                    client.outgoing.written();
+                if self.clients.contains_key(&link) {
+                    self.client_written(now, link);
                 } else if let Some(upstream) = self.upstreams.get_mut(&link) {
                     upstream.written(&self.config, now);
                     let client = upstream.client();

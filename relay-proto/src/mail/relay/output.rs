@@ -58,9 +58,11 @@ impl Outgoing {
         }
     }
 
-    /// The oldest frame has been written.
-    pub(super) fn written(&mut self) {
-        self.bytes -= self.lengths.pop_front().unwrap_or(0);
+    /// The oldest frame has been written; says how long it was.
+    pub(super) fn written(&mut self) -> usize {
+        let length = self.lengths.pop_front().unwrap_or(0);
+        self.bytes -= length;
+        length
     }
 
     /// How many bytes wait.

@@ -134,3 +134,19 @@ fn a_relay_cannot_send_the_client_away_for_ever() {
     let due = bench.run().unwrap();
     assert!(due.at.since(bench.now) <= 25 * 3600 * SECOND, "{due:?}");
 }
+
+#[test]
+fn a_channel_refused_with_5yz_is_not_asked_for_again() {
+    let mut bench = Bench::new(|_| {});
+    bench.send_mail();
+    bench.authenticate();
+    bench.says(&Message::ChannelError(ChannelError {
+        error: "the mail server said: 554 no service here".into(),
+        code: Some(554),
+        retry_after: None,
+    }));
+    let [(1, Err(error))] = &bench.outcomes()[..] else {
+        panic!("{:?}", bench.events);
+    };
+    assert!(matches!(error, Error::Channel(_)) && error.is_permanent());
+}

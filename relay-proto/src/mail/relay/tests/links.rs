@@ -10,6 +10,7 @@ use crate::{
 };
 use alloc::{format, string::ToString, vec, vec::Vec};
 use bytes::Bytes;
+use core::time::Duration;
 
 fn text(json: &str) -> Frame {
     Frame::Text(Bytes::copy_from_slice(json.as_bytes()))
@@ -371,4 +372,30 @@ fn events_show_no_key() {
         },
     );
     assert!(!format!("{:?}", rig.events).contains(key));
+}
+
+/// With every timer at zero whatever waits is given up at once, and nothing is due after it was served.
+#[test]
+fn timers_of_zero_neither_panic_nor_spin() {
+    let mut config = config();
+    for timer in [
+        &mut config.heartbeat_interval,
+        &mut config.channel_idle_timeout,
+        &mut config.upstream_open_timeout,
+        &mut config.upstream_reply_timeout,
+        &mut config.upstream_content_timeout,
+        &mut config.upstream_final_timeout,
+    ] {
+        let was = core::mem::take(timer);
+        assert_ne!(was, Duration::ZERO);
+    }
+    config.heartbeat_interval = seconds(1);
+    let mut rig = Rig::serving_with(config.clone(), Policy::default());
+    rig.send(CLIENT, &Message::ChannelOpen);
+    assert!(rig.client_hears_smtp().starts_with("[error Some(421)"));
+    config.heartbeat_interval = Duration::ZERO;
+    config.authentication_timeout = Duration::ZERO;
+    let mut rig = Rig::new(config);
+    rig.accept(CLIENT);
+    assert!(rig.close_code(CLIENT).is_some());
 }

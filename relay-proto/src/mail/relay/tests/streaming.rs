@@ -2,13 +2,13 @@
 
 use super::rig::{CLIENT, Point, Rig, seconds};
 use crate::{
-    Frame, Input,
+    CloseCode, Frame, Input,
     mail::{
         relay::{Event, Policy},
         wire::{Message, data_chunk},
     },
 };
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 
 const MIB: usize = 1024 * 1024;
@@ -128,4 +128,46 @@ fn what_is_sent_before_ready_is_bounded() {
     rig.upstream_says(upstream, "250 hi\r\n");
     assert!(rig.read_limit(CLIENT) > 0);
     assert_eq!(rig.client_hears().matches("250 2.0.0 Ok").count(), 11_000);
+}
+
+/// A client that floods the relay with commands and reads none of the replies.
+fn deaf() -> (Rig, usize) {
+    let (mut rig, _) = Rig::open(Policy::default());
+    rig.slow.insert(CLIENT);
+    let count = 60_000;
+    rig.client_says(&"EHLO a\r\n".repeat(count));
+    (rig, count)
+}
+
+#[test]
+fn a_client_that_takes_no_replies_gets_no_more_of_them() {
+    let (mut rig, count) = deaf();
+    assert_eq!(rig.read_limit(CLIENT), 0);
+    let mut heard = String::new();
+    loop {
+        assert!(rig.unwritten(CLIENT) < 256 * 1024);
+        heard.push_str(&rig.client_hears_smtp());
+        if !rig.write(CLIENT) {
+            break;
+        }
+    }
+    let replies = heard.matches("\r\n250 ").count();
+    assert_eq!(replies, count, "and gets them all once it does");
+    assert!(rig.read_limit(CLIENT) > 0);
+}
+
+#[test]
+fn a_client_that_takes_no_replies_is_cut_and_one_that_takes_them_slowly_is_not() {
+    let (mut rig, _) = deaf();
+    rig.pass(seconds(59));
+    assert_eq!(rig.close_code(CLIENT), None);
+    rig.pass(seconds(2));
+    assert_eq!(rig.close_code(CLIENT), Some(CloseCode::GOING_AWAY));
+
+    let (mut rig, _) = deaf();
+    for _ in 0..100 {
+        rig.pass(seconds(20));
+        assert!(rig.write(CLIENT));
+    }
+    assert_eq!(rig.close_code(CLIENT), None);
 }
