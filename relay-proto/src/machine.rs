@@ -170,6 +170,20 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// Which link the fact is about.
+    pub const fn link(&self) -> LinkId {
+        match self {
+            Self::Accepted { link, .. }
+            | Self::Opened { link }
+            | Self::OpenFailed { link, .. }
+            | Self::Frame { link, .. }
+            | Self::Written { link }
+            | Self::Closed { link, .. } => *link,
+        }
+    }
+}
+
 /// Work for a driver. Exhaustive on purpose: a new action must break the build of every driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(

@@ -6,6 +6,7 @@ use crate::{
     link::{self, Fact},
     transport::{ByteStream, Socket, Transport, WebSocket, websocket_config},
 };
+use relay_proto::Input;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::AsyncWriteExt,
@@ -135,10 +136,12 @@ impl Door {
         let id = self.context.next_accepted();
         let close_timeout = self.context.config.close_timeout;
         let (handle, link) = link::new(id, self.facts, close_timeout);
-        link.report(Fact::Accepted {
-            link: id,
-            peer: peer.ip().to_canonical(),
-            handle,
+        link.report(Fact {
+            input: Input::Accepted {
+                link: id,
+                peer: Some(peer.ip().to_canonical()),
+            },
+            handle: Some(handle),
         })
         .await;
         link.run(transport).await;

@@ -3,10 +3,10 @@
 use crate::{
     config::Context,
     fault,
-    link::{Fact, Link},
+    link::Link,
     transport::{ByteStream, Socket, WebSocket, websocket_config},
 };
-use relay_proto::{Endpoint, OpenError};
+use relay_proto::{Endpoint, Input, OpenError};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use tokio::net::{TcpStream, lookup_host};
@@ -28,19 +28,19 @@ pub(crate) async fn dial(link: Link, endpoint: Endpoint, context: Arc<Context>) 
             };
             match opened.await {
                 Ok(websocket) => {
-                    link.report(Fact::Opened { link: id }).await;
+                    link.report(Input::Opened { link: id }).await;
                     link.run(websocket).await;
                 }
-                Err(why) => link.report(Fact::OpenFailed { link: id, why }).await,
+                Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
             }
         }
         Endpoint::Stream(to) => {
             match connect(&name, to.host(), to.port(), to.is_tls(), &context).await {
                 Ok(socket) => {
-                    link.report(Fact::Opened { link: id }).await;
+                    link.report(Input::Opened { link: id }).await;
                     link.run(ByteStream::new(socket)).await;
                 }
-                Err(why) => link.report(Fact::OpenFailed { link: id, why }).await,
+                Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
             }
         }
     }

@@ -169,51 +169,22 @@ where
     }
 
     /// Passes a fact on to the machine, unless it is about a link that is no more.
-    fn learn(&mut self, fact: Fact) {
-        let input = match fact {
-            Fact::Accepted { link, peer, handle } => {
-                let opening = None;
-                self.links.insert(link, Entry { handle, opening });
-                self.unsettled.insert(link);
-                let peer = Some(peer);
-                Input::Accepted { link, peer }
-            }
-            Fact::Opened { link } => {
-                let Some(entry) = self.links.get_mut(&link) else {
-                    return;
-                };
-                entry.opening = None;
-                self.unsettled.insert(link);
-                Input::Opened { link }
-            }
-            Fact::OpenFailed { link, why } => {
-                if self.links.remove(&link).is_none() {
-                    return;
-                }
-                Input::OpenFailed { link, why }
-            }
-            Fact::Frame { link, frame } => {
-                let Some(entry) = self.links.get_mut(&link) else {
-                    return;
-                };
-                entry.handle.count_received();
-                self.unsettled.insert(link);
-                Input::Frame { link, frame }
-            }
-            Fact::Written { link } => {
-                if !self.links.contains_key(&link) {
-                    return;
-                }
-                self.unsettled.insert(link);
-                Input::Written { link }
-            }
-            Fact::Closed { link, why } => {
-                if self.links.remove(&link).is_none() {
-                    return;
-                }
-                Input::Closed { link, why }
-            }
+    fn learn(&mut self, Fact { input, handle }: Fact) {
+        let link = input.link();
+        if let Some(handle) = handle {
+            let opening = None;
+            self.links.insert(link, Entry { handle, opening });
+        }
+        let Some(entry) = self.links.get_mut(&link) else {
+            return;
         };
+        match &input {
+            Input::Opened { .. } => entry.opening = None,
+            Input::Frame { .. } => entry.handle.count_received(),
+            Input::OpenFailed { .. } | Input::Closed { .. } => drop(self.links.remove(&link)),
+            _ => {}
+        }
+        self.unsettled.insert(link);
         self.tell(input);
     }
 

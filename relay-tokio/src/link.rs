@@ -1,8 +1,8 @@
 //! One open link: reads and writes at the same time until it ends, then says how it ended.
 
 use crate::transport::Transport;
-use relay_proto::{CloseCode, Closure, Frame, LinkId, OpenError};
-use std::{future::poll_fn, net::IpAddr, pin::pin, sync::Mutex, time::Duration};
+use relay_proto::{CloseCode, Closure, Frame, Input, LinkId};
+use std::{future::poll_fn, pin::pin, sync::Mutex, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     select,
@@ -20,30 +20,17 @@ const READ_AHEAD: u64 = 4;
 const ORDERS_PER_FLUSH: usize = 256;
 
 /// What a link, or the task that opens it, reports to the hub.
-pub(crate) enum Fact {
-    Accepted {
-        link: LinkId,
-        peer: IpAddr,
-        handle: Handle,
-    },
-    Opened {
-        link: LinkId,
-    },
-    OpenFailed {
-        link: LinkId,
-        why: OpenError,
-    },
-    Frame {
-        link: LinkId,
-        frame: Frame,
-    },
-    Written {
-        link: LinkId,
-    },
-    Closed {
-        link: LinkId,
-        why: Closure,
-    },
+pub(crate) struct Fact {
+    pub(crate) input: Input,
+    /// The hub's end of a link that was accepted, which the hub has not heard of before.
+    pub(crate) handle: Option<Handle>,
+}
+
+impl From<Input> for Fact {
+    fn from(input: Input) -> Self {
+        let handle = None;
+        Self { input, handle }
+    }
 }
 
 enum Order {
@@ -146,11 +133,11 @@ impl Link {
     }
 
     /// Reports a fact; does nothing once the hub has ended.
-    pub(crate) async fn report(&self, fact: Fact) {
-        let _ = self.facts.send(fact).await;
+    pub(crate) async fn report(&self, fact: impl Into<Fact>) {
+        let _ = self.facts.send(fact.into()).await;
     }
 
-    /// Runs the link to its end, including the closing handshake, and reports [`Fact::Closed`].
+    /// Runs the link to its end, including the closing handshake, and reports [`Input::Closed`].
     pub(crate) async fn run<T: Transport>(mut self, mut transport: T) {
         let (id, facts, close_timeout) = (self.id, self.facts.clone(), self.close_timeout);
         let mut leave = self.leave.clone();
@@ -179,7 +166,7 @@ impl Link {
             ended = ended => ended,
             () = overdue => (Closure::Local, false),
         };
-        let _ = facts.send(Fact::Closed { link: id, why }).await;
+        let _ = facts.send(Input::Closed { link: id, why }.into()).await;
         if transport_works {
             let _ = timeout(close_timeout, drain(transport.socket())).await;
         }
@@ -297,7 +284,10 @@ impl<T: Transport> Writer<'_, T> {
             })
             .await?;
             for _ in 0..written {
-                let _ = self.facts.send(Fact::Written { link: self.id }).await;
+                let _ = self
+                    .facts
+                    .send(Input::Written { link: self.id }.into())
+                    .await;
             }
             if let Some(asked) = asked {
                 return Ok(asked);
@@ -340,7 +330,7 @@ impl<T: Transport> Reader<'_, T> {
             }
             handed_up += 1;
             let link = self.id;
-            let _ = self.facts.send(Fact::Frame { link, frame }).await;
+            let _ = self.facts.send(Input::Frame { link, frame }.into()).await;
         }
     }
 }

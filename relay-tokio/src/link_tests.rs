@@ -75,9 +75,9 @@ struct Rig {
 
 impl Rig {
     /// The next fact; none once the link's task is gone.
-    async fn next(&mut self) -> Option<Fact> {
+    async fn next(&mut self) -> Option<Input> {
         let next = timeout(Duration::from_secs(30), self.facts.recv());
-        next.await.expect("hangs")
+        next.await.expect("hangs").map(|fact| fact.input)
     }
 }
 
@@ -118,7 +118,7 @@ async fn everything_that_waits_is_written_in_order_and_flushed_once() {
     }
     rig.start();
     for _ in 0..10 {
-        assert!(matches!(rig.next().await, Some(Fact::Written { .. })));
+        assert!(matches!(rig.next().await, Some(Input::Written { .. })));
     }
     let calls = rig.counts.0.lock().unwrap();
     assert_eq!(calls.taken, (0..10).map(frame).collect::<Vec<_>>());
@@ -132,8 +132,8 @@ async fn what_is_sent_before_a_close_is_written_before_it_and_nothing_after() {
     rig.handle.close(CloseCode::NORMAL, String::new());
     rig.handle.send(frame(1));
     rig.start();
-    assert!(matches!(rig.next().await, Some(Fact::Written { .. })));
-    let Some(Fact::Closed { why, .. }) = rig.next().await else {
+    assert!(matches!(rig.next().await, Some(Input::Written { .. })));
+    let Some(Input::Closed { why, .. }) = rig.next().await else {
         panic!("the link is not closed");
     };
     assert_eq!(why, Closure::Local);
@@ -148,7 +148,7 @@ async fn a_ping_is_flushed_although_nothing_is_sent() {
     rig.counts.0.lock().unwrap().waiting.push_back(ping);
     rig.handle.allow(1);
     rig.start();
-    assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
+    assert!(matches!(rig.next().await, Some(Input::Frame { .. })));
     let flushed = async {
         while rig.counts.0.lock().unwrap().flushes == 0 {
             tokio::task::yield_now().await;
@@ -166,13 +166,13 @@ async fn no_more_is_read_than_allowed() {
     rig.handle.allow(7);
     rig.start();
     for _ in 0..READ_AHEAD {
-        assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
+        assert!(matches!(rig.next().await, Some(Input::Frame { .. })));
         rig.handle.count_received();
     }
     // Without a new leave, the next fact is the end and not the fifth frame.
     rig.handle.allow(0);
     rig.handle.close(CloseCode::NORMAL, String::new());
-    assert!(matches!(rig.next().await, Some(Fact::Closed { .. })));
+    assert!(matches!(rig.next().await, Some(Input::Closed { .. })));
     let calls = rig.counts.0.lock().unwrap();
     assert_eq!(calls.limits, [7; READ_AHEAD as usize]);
 }
@@ -188,8 +188,8 @@ async fn what_the_peer_said_last_is_heard_although_it_reads_no_more() {
     rig.handle.allow(10);
     rig.handle.send(frame(0));
     rig.start();
-    assert!(matches!(rig.next().await, Some(Fact::Frame { .. })));
-    let Some(Fact::Closed { why, .. }) = rig.next().await else {
+    assert!(matches!(rig.next().await, Some(Input::Frame { .. })));
+    let Some(Input::Closed { why, .. }) = rig.next().await else {
         panic!("the link is not closed");
     };
     assert_eq!(why, broken_pipe());

@@ -1,0 +1,380 @@
+//! The settings of `relay serve`, from three places.
+
+use crate::{
+    args::{api_key, is_shadowed},
+    keys::{self, KeyError},
+    rules::{Network, Upstream},
+};
+use clap::{ArgMatches, Args, parser::ValueSource};
+use ipnet::IpNet;
+use relay_proto::{
+    StreamAddress,
+    mail::{
+        relay::{Domain, RecipientPattern},
+        wire::ApiKey,
+    },
+    smtp::HostName,
+};
+use relay_tokio::{TlsAcceptor, TlsError, tls_acceptor};
+use serde::{Deserialize, Deserializer};
+use std::{
+    fmt, fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Where a relay listens unless told otherwise: on this machine only.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
+
+/// The largest message a relay takes unless told otherwise: 64 MiB, more than any large mail provider takes.
+const MAX_MESSAGE_BYTES: u64 = 64 << 20;
+
+/// What one place says: the command line with the environment, or a file.
+#[derive(Args, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Layer {
+    /// Accept clients here; port 0 lets the system choose one [default: 127.0.0.1:8025]
+    #[arg(long, value_name = "ADDR", env = "RELAY_LISTEN")]
+    #[serde(deserialize_with = "one")]
+    listen: Option<SocketAddr>,
+    /// A key that lets a client in; may be given several times. Better kept in a file: see --api-key-file
+    #[arg(long, value_name = "KEY", env = "RELAY_API_KEY", hide_env_values = true, value_parser = api_key)]
+    #[serde(deserialize_with = "keys")]
+    api_key: Vec<ApiKey>,
+    /// A file of API keys, one a line; empty lines and lines that start with # do not count
+    #[arg(long, value_name = "FILE", env = "RELAY_API_KEY_FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Keep messages here, one Maildir for each recipient: DIR/domain/local-part
+    #[arg(long, value_name = "DIR", env = "RELAY_MAILBOX")]
+    mailbox: Option<PathBuf>,
+    /// Pass messages on to this mail server: smtp://HOST:PORT, or smtps:// for TLS from the start
+    #[arg(long, value_name = "URL", env = "RELAY_UPSTREAM")]
+    #[serde(deserialize_with = "one")]
+    upstream: Option<Upstream>,
+    /// Serve wss:// with this certificate chain (PEM, own certificate first)
+    #[arg(long, value_name = "FILE", env = "RELAY_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", env = "RELAY_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// Take mail from senders of this domain only; may be given several times [default: any]
+    #[arg(
+        long,
+        value_name = "DOMAIN",
+        env = "RELAY_ALLOW_SENDER",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "list")]
+    allow_sender: Vec<Domain>,
+    /// Take mail from clients in this network only; may be given several times [default: any]
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "RELAY_ALLOW_NET",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "list")]
+    allow_net: Vec<Network>,
+    /// Take mail for this address or domain only; may be given several times [default: any]
+    #[arg(
+        long,
+        value_name = "ADDR-OR-DOMAIN",
+        env = "RELAY_ALLOW_RCPT",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "list")]
+    allow_rcpt: Vec<RecipientPattern>,
+    /// Take no message with more bytes than this [default: 67108864]
+    #[arg(long, value_name = "N", env = "RELAY_MAX_MESSAGE_BYTES")]
+    max_message_bytes: Option<NonZeroU64>,
+    /// The relay's name in SMTP; some mail servers want one that the DNS knows [default: localhost]
+    #[arg(long, value_name = "NAME", env = "RELAY_HOST_NAME")]
+    #[serde(deserialize_with = "one")]
+    host_name: Option<HostName>,
+    /// What to log: error, warn, info, debug, trace or a filter such as relay=debug [default: info]
+    #[arg(long, value_name = "FILTER", env = "RELAY_LOG")]
+    #[serde(deserialize_with = "one")]
+    log: Option<LogFilter>,
+}
+
+impl Layer {
+    /// Lets the command line win over the environment where two options are one setting, and takes a list of
+    /// keys from the environment apart; a comma in a key given as an option is part of it.
+    pub(crate) fn settle(&mut self, matches: &ArgMatches) {
+        let shadowed = |option, other| is_shadowed(matches, option, other);
+        if matches.value_source("api_key") == Some(ValueSource::EnvVariable) {
+            let keys = self
+                .api_key
+                .iter()
+                .flat_map(|list| list.expose().split(','));
+            self.api_key = keys.map(|key| ApiKey::new(key.trim())).collect();
+        }
+        if shadowed("api_key", "api_key_file") {
+            self.api_key.clear();
+        }
+        if shadowed("api_key_file", "api_key") {
+            self.api_key_file = None;
+        }
+        if shadowed("mailbox", "upstream") {
+            self.mailbox = None;
+        }
+        if shadowed("upstream", "mailbox") {
+            self.upstream = None;
+        }
+    }
+
+    /// Takes from `lower` what this place does not say.
+    fn over(self, lower: Self) -> Self {
+        let names_keys = !self.api_key.is_empty() || self.api_key_file.is_some();
+        let (api_key, api_key_file) = if names_keys {
+            (self.api_key, self.api_key_file)
+        } else {
+            (lower.api_key, lower.api_key_file)
+        };
+        let (mailbox, upstream) = match (self.mailbox, self.upstream) {
+            (None, None) => (lower.mailbox, lower.upstream),
+            destination => destination,
+        };
+        let (tls_cert, tls_key) = match (self.tls_cert, self.tls_key) {
+            (None, None) => (lower.tls_cert, lower.tls_key),
+            tls => tls,
+        };
+        Self {
+            listen: self.listen.or(lower.listen),
+            api_key,
+            api_key_file,
+            mailbox,
+            upstream,
+            tls_cert,
+            tls_key,
+            allow_sender: or(self.allow_sender, lower.allow_sender),
+            allow_net: or(self.allow_net, lower.allow_net),
+            allow_rcpt: or(self.allow_rcpt, lower.allow_rcpt),
+            max_message_bytes: self.max_message_bytes.or(lower.max_message_bytes),
+            host_name: self.host_name.or(lower.host_name),
+            log: self.log.or(lower.log),
+        }
+    }
+}
+
+fn or<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
+    if upper.is_empty() { lower } else { upper }
+}
+
+/// Where accepted messages go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Into Maildirs under this directory.
+    Mailbox(PathBuf),
+    /// To this mail server.
+    Upstream(StreamAddress),
+}
+
+/// Everything `relay serve` needs, checked.
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    /// One at least.
+    pub(crate) api_keys: Vec<ApiKey>,
+    pub(crate) destination: Destination,
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// Empty: any.
+    pub(crate) allow_sender: Vec<Domain>,
+    /// Empty: any.
+    pub(crate) allow_net: Vec<IpNet>,
+    /// Empty: any.
+    pub(crate) allow_rcpt: Vec<RecipientPattern>,
+    pub(crate) max_message_bytes: u64,
+    pub(crate) host_name: HostName,
+    pub(crate) log: EnvFilter,
+}
+
+impl Settings {
+    /// Joins what the command line with the environment and the file say, and reads the files they name.
+    ///
+    /// # Errors
+    ///
+    /// The first thing to fix.
+    pub(crate) fn gather(layer: Layer, config: Option<&Path>) -> Result<Self, ConfigError> {
+        let layer = match config {
+            Some(path) => layer.over(read_file(path)?),
+            None => layer,
+        };
+        let destination = match (layer.mailbox, layer.upstream) {
+            (Some(directory), None) => Destination::Mailbox(directory),
+            (None, Some(Upstream(address))) => Destination::Upstream(address),
+            (Some(_), Some(_)) => return Err(ConfigError::TwoDestinations),
+            (None, None) => return Err(ConfigError::NoDestination),
+        };
+        let mut api_keys = layer.api_key;
+        api_keys.iter().try_for_each(keys::check)?;
+        if let Some(path) = layer.api_key_file {
+            api_keys.extend(keys::read(&path)?);
+        }
+        if api_keys.is_empty() {
+            return Err(ConfigError::NoKey);
+        }
+        let tls = match (layer.tls_cert, layer.tls_key) {
+            (Some(certificate), Some(key)) => Some(tls(&certificate, &key)?),
+            (None, None) => None,
+            (Some(_), None) => return Err(ConfigError::NoTlsKey),
+            (None, Some(_)) => return Err(ConfigError::NoTlsCertificate),
+        };
+        Ok(Self {
+            listen: layer.listen.unwrap_or(LISTEN),
+            api_keys,
+            destination,
+            tls,
+            allow_sender: layer.allow_sender,
+            allow_net: layer.allow_net.iter().map(|network| network.0).collect(),
+            allow_rcpt: layer.allow_rcpt,
+            max_message_bytes: layer
+                .max_message_bytes
+                .map_or(MAX_MESSAGE_BYTES, NonZeroU64::get),
+            host_name: layer.host_name.unwrap_or_else(local_host),
+            log: layer.log.unwrap_or_default().filter(),
+        })
+    }
+}
+
+/// The name of a host that does not say who it is.
+pub(crate) fn local_host() -> HostName {
+    "localhost".parse().expect("localhost is a domain")
+}
+
+/// Why a relay cannot start with these settings: one line that names what to fix.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("no API key: give --api-key, --api-key-file or RELAY_API_KEY")]
+    NoKey,
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("nowhere to put mail: give --mailbox DIR or --upstream smtp://HOST:PORT")]
+    NoDestination,
+    #[error("--mailbox and --upstream exclude each other: give one of them")]
+    TwoDestinations,
+    #[error("--tls-cert without --tls-key: give both or neither")]
+    NoTlsKey,
+    #[error("--tls-key without --tls-cert: give both or neither")]
+    NoTlsCertificate,
+    #[error("cannot read {what} {path}: {error}")]
+    Unreadable {
+        what: &'static str,
+        path: String,
+        error: io::Error,
+    },
+    #[error("{place}: {problem}")]
+    File { place: String, problem: String },
+    #[error("--tls-cert {certificate}, --tls-key {key}: {error}")]
+    Tls {
+        certificate: String,
+        key: String,
+        error: TlsError,
+    },
+}
+
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    fs::read(path).map_err(|error| ConfigError::Unreadable {
+        what,
+        path: path.display().to_string(),
+        error,
+    })
+}
+
+fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
+    let chain = read("the certificate", certificate)?;
+    let secret = read("the private key", key)?;
+    tls_acceptor(&chain, &secret).map_err(|error| ConfigError::Tls {
+        certificate: certificate.display().to_string(),
+        key: key.display().to_string(),
+        error,
+    })
+}
+
+fn read_file(path: &Path) -> Result<Layer, ConfigError> {
+    let bytes = read("the settings", path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        ConfigError::File {
+            place: format!("{}:{line}", path.display()),
+            problem: error.message().replace('\n', " "),
+        }
+    })
+}
+
+/// A filter for log lines that was checked and is compiled when it is used.
+#[derive(Clone, Debug)]
+struct LogFilter(String);
+
+impl LogFilter {
+    fn filter(self) -> EnvFilter {
+        EnvFilter::new(self.0)
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = tracing_subscriber::filter::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        EnvFilter::builder().parse(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A list, whose brackets a lone text may leave out. What is neither is not repeated: it may be a key.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Texts {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+fn one<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    read_as(&String::deserialize(deserializer)?).map(Some)
+}
+
+fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let texts = Texts::deserialize(deserializer)?.into_vec();
+    texts.iter().map(|text| read_as(text)).collect()
+}
+
+fn read_as<T: FromStr<Err: fmt::Display>, E: serde::de::Error>(text: &str) -> Result<T, E> {
+    text.parse()
+        .map_err(|error| E::custom(format_args!("{text:?}: {error}")))
+}
+
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ApiKey>, D::Error> {
+    let texts = Texts::deserialize(deserializer)?.into_vec();
+    Ok(texts.into_iter().map(ApiKey::new).collect())
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,169 @@
+use super::*;
+use crate::args::{self, Command};
+use std::io::Write;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// The settings of `relay serve` with these arguments. The environment is tested from outside.
+fn settings(arguments: &[&str]) -> Result<Settings, String> {
+    let arguments = ["relay", "serve"].iter().chain(arguments).map(Into::into);
+    match args::parse(arguments).map_err(|failure| failure.to_string())? {
+        Command::Serve(serve) => Settings::gather(serve.layer, serve.config.as_deref())
+            .map_err(|error| error.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn complaint(arguments: &[&str]) -> String {
+    let Err(complaint) = settings(arguments) else {
+        panic!("taken: {arguments:?}");
+    };
+    assert!(!complaint.contains('\n'), "{complaint}");
+    complaint
+}
+
+#[test]
+fn a_key_and_a_destination_are_enough() {
+    let settings = settings(&["--api-key", "k,1", "--mailbox", "mail"]).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8025");
+    assert_eq!(settings.api_keys, [ApiKey::new("k,1")]);
+    assert_eq!(settings.destination, Destination::Mailbox("mail".into()));
+    assert_eq!(settings.max_message_bytes, 64 << 20);
+    assert_eq!(settings.log.to_string(), "info");
+    assert!(settings.tls.is_none());
+}
+
+#[test]
+fn what_is_missing_or_too_much_is_named() {
+    let cases: [(&[&str], &str); 8] = [
+        (&["--mailbox", "m"], "no API key"),
+        (&["--api-key", "k"], "nowhere to put mail"),
+        (
+            &["--api-key", "k", "--mailbox", "m", "--upstream", "smtp://h"],
+            "--mailbox and --upstream exclude each other",
+        ),
+        (&["--api-key", "", "--mailbox", "m"], "an API key is empty"),
+        (
+            &["--api-key", "a b", "--mailbox", "m"],
+            "an API key has spaces",
+        ),
+        (
+            &["--api-key", "k", "--mailbox", "m", "--tls-cert", "c"],
+            "without --tls-key",
+        ),
+        (
+            &["--api-key", "k", "--mailbox", "m", "--tls-key", "c"],
+            "without --tls-cert",
+        ),
+        (
+            &["--api-key", "k", "--upstream", "mx.example:25"],
+            "'--upstream <URL>': \"mx.example:25\" must start with smtp:// or smtps://",
+        ),
+    ];
+    for (arguments, part) in cases {
+        let complaint = complaint(arguments);
+        assert!(complaint.contains(part), "{arguments:?}: {complaint}");
+    }
+}
+
+#[test]
+fn unreadable_files_are_named() {
+    let base = ["--api-key", "k", "--mailbox", "m"];
+    let pem = file("nothing");
+    let pem = pem.path().to_str().unwrap();
+    let cases: [(&[&str], &str); 5] = [
+        (&["--config", "no/such.toml"], "the settings no/such.toml"),
+        (&["--api-key-file", "no/such"], "API key file no/such"),
+        (
+            &["--tls-cert", "no/such", "--tls-key", pem],
+            "the certificate no/such",
+        ),
+        (
+            &["--tls-cert", pem, "--tls-key", "no/such"],
+            "the private key no/such",
+        ),
+        (
+            &["--tls-cert", pem, "--tls-key", pem],
+            "no certificate in PEM form",
+        ),
+    ];
+    for (arguments, part) in cases {
+        let complaint = complaint(&[&base, arguments].concat());
+        assert!(complaint.contains(part), "{arguments:?}: {complaint}");
+    }
+}
+
+#[test]
+fn the_file_says_what_options_say() {
+    let keys = file("two\n");
+    let file = file(&format!(
+        "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
+         allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-rcpt = ['a@b.example', 'c.example']\n\
+         max-message-bytes = 1000\nlog = 'debug'\n",
+        keys.path().display()
+    ));
+    let settings = settings(&["--config", file.path().to_str().unwrap()]).unwrap();
+    assert_eq!(settings.listen.to_string(), "[::1]:0");
+    assert_eq!(settings.api_keys, [ApiKey::new("one"), ApiKey::new("two")]);
+    let upstream = StreamAddress::new("mx.example", 465, true);
+    assert_eq!(settings.destination, Destination::Upstream(upstream));
+    assert_eq!(settings.allow_sender, ["example.org".parse().unwrap()]);
+    assert_eq!(settings.allow_net[0].to_string(), "10.0.0.0/8");
+    assert_eq!(settings.allow_rcpt.len(), 2);
+    assert_eq!(settings.max_message_bytes, 1000);
+    assert_eq!(settings.log.to_string(), "debug");
+}
+
+#[test]
+fn options_win_over_the_file_setting_by_setting() {
+    let file = file(
+        "listen = '127.0.0.1:1'\napi-key-file = 'no/such'\nupstream = 'smtp://mx.example'\nlog = 'debug'\n",
+    );
+    let file = file.path().to_str().unwrap();
+    let settings = settings(&[
+        "--config",
+        file,
+        "--api-key",
+        "k",
+        "--mailbox",
+        "m",
+        "--listen",
+        "127.0.0.1:2",
+    ])
+    .unwrap();
+    assert_eq!(settings.listen.port(), 2);
+    // The file's key file does not exist: it is not even looked at.
+    assert_eq!(settings.api_keys, [ApiKey::new("k")]);
+    assert_eq!(settings.destination, Destination::Mailbox("m".into()));
+    assert_eq!(settings.log.to_string(), "debug");
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_told_with_its_line() {
+    let cases = [
+        ("\nmail-box = 'm'\n", ":2: unknown field `mail-box`"),
+        (
+            "\n\nlisten = 'here'\n",
+            ":3: \"here\": invalid socket address",
+        ),
+        ("upstream = 'http://h'\n", "must start with smtp://"),
+        ("allow-net = ['10.0.0.0/99']\n", "not a network"),
+        ("api-key = [1234567]\n", ":1: expected a text or a list"),
+        ("listen = \n", ":1: "),
+        ("max-message-bytes = 0\n", ":1: "),
+        (
+            "mailbox = 'm'\nupstream = 'smtp://h'\napi-key = ['k']\n",
+            "exclude each other",
+        ),
+    ];
+    for (text, part) in cases {
+        let file = file(text);
+        let complaint = complaint(&["--config", file.path().to_str().unwrap()]);
+        assert!(complaint.contains(part), "{text}: {complaint}");
+        assert!(!complaint.contains("1234567"), "{complaint}");
+    }
+}

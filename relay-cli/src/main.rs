@@ -1,0 +1,33 @@
+//! The program `relay`: serves, sends and demonstrates mail over durable relay links.
+
+mod args;
+mod config;
+mod demo;
+mod failure;
+mod keys;
+mod mailbox;
+mod rules;
+mod send;
+mod serve;
+
+use args::Command;
+use failure::Failure;
+use std::process::ExitCode;
+use tokio::runtime::Runtime;
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        failure.code()
+    })
+}
+
+fn run() -> Result<ExitCode, Failure> {
+    let command = args::parse(std::env::args_os())?;
+    let runtime = Runtime::new().map_err(Failure::running)?;
+    match command {
+        Command::Demo => runtime.block_on(demo::demo()),
+        Command::Serve(arguments) => runtime.block_on(serve::serve(arguments)),
+        Command::Send(arguments) => runtime.block_on(send::send(arguments)),
+    }
+}

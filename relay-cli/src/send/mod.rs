@@ -1,0 +1,227 @@
+//! `relay send`: sends messages and says what became of each.
+
+mod source;
+mod verdict;
+
+use crate::{args::SendArgs, failure::Failure, keys};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use relay_proto::{
+    OutboxLimits,
+    mail::{
+        client::{ClientConfig, Receipt, Submission},
+        wire::ApiKey,
+    },
+    smtp::Envelope,
+};
+use relay_tokio::{
+    Config, certificates_from_pem,
+    mail::{Client, SendError},
+};
+use source::Source;
+use std::{
+    cell::Cell,
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+use verdict::Verdict;
+
+/// Messages in memory at once: enough to have the next one ready, few enough for large ones.
+const AT_ONCE: usize = 4;
+
+/// From this many messages on a progress bar is worth its line.
+const MANY: usize = 10;
+
+/// The slowest line a message of any size should get through, in bytes a second.
+const SLOWEST_LINE: u64 = 32 * 1024;
+
+/// Sends messages and says what became of each.
+///
+/// # Errors
+///
+/// Where there is no use in beginning: no key, no envelope, a file that cannot be read.
+pub(crate) async fn send(arguments: SendArgs) -> Result<ExitCode, Failure> {
+    let api_key = api_key(arguments.api_key, arguments.api_key_file.as_deref())?;
+    let mut transport = Config::default();
+    if let Some(path) = &arguments.ca {
+        let wrong = |error: &dyn std::fmt::Display| {
+            Failure::usage(format_args!("--ca {}: {error}", path.display()))
+        };
+        let pem = fs::read(path).map_err(|error| wrong(&error))?;
+        transport.extra_roots = certificates_from_pem(&pem).map_err(|error| wrong(&error))?;
+    }
+    let envelope = Envelope::new(arguments.from, arguments.to).map_err(Failure::usage)?;
+    let sources = source::open(arguments.files)?;
+
+    if !arguments.url.is_tls() && !is_this_machine(arguments.url.host()) {
+        eprintln!(
+            "warning: {} is not encrypted: key and mail can be read on the way; use wss://",
+            arguments.url
+        );
+    }
+    let mut config = ClientConfig::new(arguments.url, api_key);
+    config.agent = concat!("relay-cli/", env!("CARGO_PKG_VERSION")).to_owned();
+    config.reconnect.attempts = Some(arguments.attempts.get() - 1);
+    // Few messages are queued at once here, however large they are.
+    config.queue = OutboxLimits::new(AT_ONCE, usize::MAX);
+    let largest = sources.iter().map(Source::len).max().unwrap_or(0);
+    config.timeouts.message += Duration::from_secs(largest / SLOWEST_LINE);
+    let client = Client::start(config, transport);
+
+    let template = Template {
+        envelope,
+        priority: arguments.priority.into(),
+        client: &client,
+        gave_up: Cell::new(false),
+    };
+    let verdict = send_all(&template, sources).await;
+    client.shutdown(Duration::ZERO).await;
+    Ok(verdict.exit_code())
+}
+
+fn api_key(given: Option<ApiKey>, file: Option<&Path>) -> Result<ApiKey, Failure> {
+    match (given, file) {
+        (Some(key), None) => {
+            keys::check(&key).map_err(Failure::usage)?;
+            Ok(key)
+        }
+        (None, Some(path)) => {
+            let keys = keys::read(path).map_err(Failure::usage)?;
+            Ok(keys.into_iter().next().expect("there is one at least"))
+        }
+        (Some(_), Some(_)) => Err(Failure::usage(
+            "--api-key and --api-key-file exclude each other: give one of them",
+        )),
+        (None, None) => Err(Failure::usage(
+            "no API key: give --api-key, --api-key-file or RELAY_API_KEY",
+        )),
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// What all messages have in common.
+struct Template<'a> {
+    envelope: Envelope,
+    priority: relay_proto::Priority,
+    client: &'a Client,
+    /// The relay cannot be reached or does not let us in; further messages would only take longer to say so.
+    gave_up: Cell<bool>,
+}
+
+/// What became of one message.
+enum Outcome {
+    Sent(Receipt),
+    Failed(SendError),
+    Unreadable(io::Error),
+    NotTried,
+}
+
+impl Template<'_> {
+    async fn send(&self, source: Source) -> (String, Outcome) {
+        let name = source.name();
+        if self.gave_up.get() {
+            return (name, Outcome::NotTried);
+        }
+        let content: Bytes = match source.read().await {
+            Ok(content) => content,
+            Err(error) => return (name, Outcome::Unreadable(error)),
+        };
+        let submission =
+            Submission::message(self.envelope.clone(), content).with_priority(self.priority);
+        match self.client.send(submission).await {
+            Ok(receipt) => (name, Outcome::Sent(receipt)),
+            Err(error) => {
+                let verdict = Verdict::of(&error);
+                if matches!(verdict, Verdict::Denied | Verdict::Unreachable) {
+                    self.gave_up.set(true);
+                }
+                (name, Outcome::Failed(error))
+            }
+        }
+    }
+}
+
+/// Sends one message after the other, reports each, and returns the gravest verdict.
+async fn send_all(template: &Template<'_>, sources: Vec<Source>) -> Verdict {
+    let bar = progress_bar(sources.len());
+    let mut outcomes = stream::iter(sources)
+        .map(|source| template.send(source))
+        .buffered(AT_ONCE);
+    let mut gravest = Verdict::Accepted;
+    let mut not_tried = 0_u64;
+    while let Some((name, outcome)) = outcomes.next().await {
+        let verdict = bar.suspend(|| match outcome {
+            Outcome::Sent(receipt) => report(&name, &receipt),
+            Outcome::Failed(error) => {
+                eprintln!("{name}: failed: {error}");
+                Verdict::of(&error)
+            }
+            Outcome::Unreadable(error) => {
+                eprintln!("{name}: failed: cannot read it any more: {error}");
+                Verdict::Unreadable
+            }
+            Outcome::NotTried => {
+                not_tried += 1;
+                Verdict::Accepted
+            }
+        });
+        gravest = gravest.max(verdict);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if not_tried > 0 {
+        eprintln!("{not_tried} more not tried");
+    }
+    gravest
+}
+
+/// Says that a message was accepted, and for whom not.
+fn report(name: &str, receipt: &Receipt) -> Verdict {
+    let mut line = format!("{name}: accepted: {}", receipt.reply);
+    if receipt.sent_again {
+        line.push_str(" (sent twice, as the first reply got lost; it may arrive twice)");
+    }
+    for (recipient, reply) in &receipt.rejected {
+        line.push_str(&format!("\n{name}: refused for {recipient}: {reply}"));
+    }
+    // Whoever read this may have gone; the message is accepted all the same.
+    let _ = writeln!(io::stdout(), "{line}");
+    if receipt.rejected.is_empty() {
+        Verdict::Accepted
+    } else {
+        Verdict::Partly
+    }
+}
+
+/// A bar on standard error; it does not show where that is no terminal.
+fn progress_bar(messages: usize) -> ProgressBar {
+    if messages < MANY {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} messages, {eta} left")
+        .expect("the template is valid");
+    ProgressBar::new(messages as u64).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for host in ["localhost", "127.0.0.1", "127.1.2.3", "::1"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["relay.example", "192.0.2.1", "::", "localhost.example"] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+}

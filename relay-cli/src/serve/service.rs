@@ -1,0 +1,176 @@
+//! A relay with what stands behind it.
+
+use super::log;
+use crate::{
+    config::{Destination, Settings},
+    failure::Failure,
+    mailbox::{Directory, MailboxServer},
+};
+use futures_util::StreamExt;
+use relay_proto::{
+    StreamAddress,
+    mail::{
+        relay::{Policy, RecipientPattern, RelayConfig},
+        wire::{ApiKey, Denied},
+    },
+};
+use relay_tokio::{
+    Config,
+    mail::{Presented, Relay},
+};
+use std::{net::SocketAddr, path::Path, time::Duration};
+use tokio::net::TcpListener;
+
+/// A running relay, and its mailbox where it has one.
+#[derive(Debug)]
+pub(crate) struct Service {
+    relay: Relay,
+    mailbox: Option<MailboxServer>,
+    address: SocketAddr,
+    is_tls: bool,
+}
+
+impl Service {
+    /// Starts it, and logs what happens in it.
+    ///
+    /// # Errors
+    ///
+    /// Where the address is taken, or the mailbox cannot be written to.
+    pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
+        let Settings {
+            listen,
+            api_keys,
+            destination,
+            tls,
+            allow_sender,
+            allow_net,
+            mut allow_rcpt,
+            max_message_bytes,
+            host_name,
+            ..
+        } = settings;
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|error| Failure::usage(format_args!("cannot listen on {listen}: {error}")))?;
+        let address = listener.local_addr().map_err(Failure::running)?;
+
+        // The mailbox knows its own recipients and refuses others as a mail server does.
+        let (upstream, mailbox) = match destination {
+            Destination::Upstream(upstream) => (upstream, None),
+            Destination::Mailbox(root) => {
+                let recipients = std::mem::take(&mut allow_rcpt);
+                let mailbox = start_mailbox(&root, recipients, max_message_bytes).await?;
+                let address = mailbox.address();
+                let upstream = StreamAddress::new(address.ip().to_string(), address.port(), false);
+                (upstream, Some(mailbox))
+            }
+        };
+        let policy = Policy {
+            sender_domains: allow_sender,
+            networks: allow_net,
+            recipients: allow_rcpt,
+            max_message_bytes: Some(max_message_bytes),
+            ..Policy::default()
+        };
+        let config = RelayConfig::new(upstream, host_name);
+        let relay = Relay::start(config, keys(api_keys, policy), Config::default());
+        let mut events = relay.events().await.map_err(Failure::running)?;
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                log::event(&event);
+            }
+        });
+        let is_tls = tls.is_some();
+        relay.listen(listener, tls);
+        Ok(Self {
+            relay,
+            mailbox,
+            address,
+            is_tls,
+        })
+    }
+}
+
+impl Service {
+    /// Where clients reach it.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        format!("{scheme}://{}/", self.address)
+    }
+
+    /// The relay itself.
+    pub(crate) const fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// Whether clients connect with TLS.
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Where clients connect to.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes nobody new, lets clients finish what they have begun for up to `patience`, and ends.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        self.relay.drain(patience).await;
+        self.end_mailbox().await;
+    }
+
+    /// Ends at once.
+    pub(crate) async fn stop(&self) {
+        self.relay.stop().await;
+        self.end_mailbox().await;
+    }
+
+    /// Waits until the relay has ended.
+    pub(crate) async fn finished(&self) {
+        self.relay.finished().await;
+    }
+
+    /// The relay was the mailbox's only client, so nothing is under way there.
+    async fn end_mailbox(&self) {
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.shutdown().await;
+        }
+    }
+}
+
+async fn start_mailbox(
+    root: &Path,
+    recipients: Vec<RecipientPattern>,
+    max_message_bytes: u64,
+) -> Result<MailboxServer, Failure> {
+    let takes_all = recipients.is_empty();
+    let unusable = |error| {
+        Failure::usage(format_args!(
+            "cannot keep mail in {}: {error}",
+            root.display()
+        ))
+    };
+    let directory = Directory::open(root, recipients).map_err(unusable)?;
+    let mailbox = MailboxServer::start(directory, max_message_bytes)
+        .await
+        .map_err(Failure::running)?;
+    tracing::info!(directory = %root.display(), address = %mailbox.address(), "mailbox started");
+    if takes_all {
+        tracing::warn!("no --allow-rcpt: the mailbox takes mail for every address");
+    }
+    Ok(mailbox)
+}
+
+/// One policy for all keys. Every key is compared, so that the time taken says nothing about them.
+fn keys(keys: Vec<ApiKey>, policy: Policy) -> impl Fn(Presented) -> Result<Policy, Denied> {
+    move |presented| {
+        let known = keys
+            .iter()
+            .fold(false, |known, key| known | (*key == presented.key));
+        if known {
+            Ok(policy.clone())
+        } else {
+            Err(Denied::for_good("unknown API key"))
+        }
+    }
+}

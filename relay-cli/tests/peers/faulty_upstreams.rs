@@ -1,0 +1,105 @@
+//! Before a mail server that fails at every step: nothing is lost in silence, nothing certain is sent twice.
+
+use crate::support::{RelayServer, Sink, send};
+
+const LETTER: &[u8] = b"Subject: x\r\n\r\n.dot\r\n\xE9\r\n";
+
+/// Sends a message through a relay to a sink with these options: exit code, what is said, how often it arrived.
+#[track_caller]
+fn expect(options: &[&str], code: i32, said: &[&str], deliveries: usize) {
+    let Some(sink) = Sink::start(options) else {
+        return;
+    };
+    let relay = RelayServer::before(sink.port);
+    send(&relay.url, &["--to", "bob@example.net"], LETTER).expect(code, said);
+    let messages = sink.messages();
+    assert_eq!(messages.len(), deliveries);
+    for message in messages {
+        assert_eq!(message, b"Subject: x\n\n.dot\n\xE9\n");
+    }
+}
+
+#[test]
+fn a_good_one_gets_the_message_once() {
+    expect(&[], 0, &["accepted: 250 2.0.0"], 1);
+}
+
+#[test]
+fn one_that_knows_no_extension_gets_what_needs_none() {
+    let Some(sink) = Sink::start(&["-e"]) else {
+        return;
+    };
+    let relay = RelayServer::before(sink.port);
+    let content = b"Subject: x\r\n\r\ny\r\n";
+    send(&relay.url, &["--to", "bob@example.net"], content).expect(0, &["accepted"]);
+    assert_eq!(sink.messages(), [b"Subject: x\n\ny\n"]);
+}
+
+#[test]
+fn a_refusal_of_the_recipient_is_final() {
+    expect(&["-f", "RCPT"], 5, &["failed: ", "500 5.3.0"], 0);
+}
+
+#[test]
+fn a_refusal_of_the_content_is_final() {
+    // The sink keeps what it refuses as well, so this counts the attempts.
+    expect(&["-f", "."], 5, &["failed: ", "500 5.3.0"], 1);
+}
+
+#[test]
+fn a_refusal_for_the_moment_is_tried_again() {
+    expect(&["-r", "."], 5, &["failed: ", "450 4.3.0"], 4);
+}
+
+#[test]
+fn a_421_at_mail_is_tried_again_and_reported() {
+    expect(&["-Q", "MAIL"], 5, &["failed: ", "421 4.0.0"], 0);
+}
+
+#[test]
+fn a_cut_after_mail_is_no_doubt() {
+    let said = [
+        "at MAIL: 451 4.4.2 Nothing was delivered",
+        "closed the connection",
+    ];
+    expect(&["-q", "MAIL"], 5, &said, 0);
+}
+
+#[test]
+fn a_cut_after_data_is_no_doubt() {
+    let said = [
+        "at DATA: 451 4.4.2 Nothing was delivered",
+        "closed the connection",
+    ];
+    expect(&["-q", "DATA"], 5, &said, 0);
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_the_content_is_heard() {
+    let Some(sink) = Sink::start(&["-A", "0"]) else {
+        return;
+    };
+    let relay = RelayServer::before(sink.port);
+    let content = b"0123456789abcdef\r\n".repeat(300_000);
+    let sent = send(&relay.url, &["--to", "bob@example.net"], &content);
+    sent.expect(5, &["failed: ", "550"]);
+    assert!(sink.dumps().len() <= 1);
+}
+
+#[test]
+fn a_cut_after_the_final_dot_is_in_doubt_and_said_to_be() {
+    // Once more, as the client's policy says, and not a third time.
+    expect(&["-q", "."], 6, &["may or may not have been delivered"], 2);
+}
+
+#[test]
+fn none_at_all_is_a_relay_without_a_channel() {
+    let Some(sink) = Sink::start(&[]) else {
+        return;
+    };
+    let port = sink.port;
+    drop(sink);
+    let relay = RelayServer::before(port);
+    let sent = send(&relay.url, &["--to", "bob@example.net"], LETTER);
+    sent.expect(4, &["failed: "]);
+}

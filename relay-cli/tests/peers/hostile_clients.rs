@@ -1,0 +1,303 @@
+//! Clients that break the rules of TCP's tenants, HTTP, WebSocket, JSON or the protocol. The relay tells them, and
+//! serves the next one.
+
+use crate::support::{KEY, Mailbox, Opcode, WebSocket};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+};
+
+/// A client whose key was accepted.
+fn authenticated(address: SocketAddr) -> WebSocket {
+    let mut socket = WebSocket::connect(address);
+    socket.send_text(&authenticate());
+    socket.wait_for("\"success\":true");
+    socket
+}
+
+fn authenticate() -> String {
+    format!(r#"{{"type":"AUTHENTICATE","apiKey":"{KEY}"}}"#)
+}
+
+/// Does something after authentication for which the relay closes with this code and a reason with this in it.
+#[track_caller]
+fn expect(code: u16, part: &str, misbehave: impl FnOnce(&mut WebSocket)) {
+    let mailbox = Mailbox::start();
+    let mut socket = authenticated(mailbox.relay.address);
+    misbehave(&mut socket);
+    let (closed, reason) = socket.closed();
+    assert_eq!(closed, code, "{reason}");
+    assert!(reason.contains(part), "{reason}");
+    mailbox.serves_the_next();
+}
+
+/// The same before authentication.
+#[track_caller]
+fn expect_early(code: u16, part: &str, misbehave: impl FnOnce(&mut WebSocket)) {
+    let mailbox = Mailbox::start();
+    let mut socket = WebSocket::connect(mailbox.relay.address);
+    misbehave(&mut socket);
+    let (closed, reason) = socket.closed();
+    assert_eq!(closed, code, "{reason}");
+    assert!(reason.contains(part), "{reason}");
+    mailbox.serves_the_next();
+}
+
+#[test]
+fn bytes_that_are_not_http_are_answered_and_forgotten() {
+    let mailbox = Mailbox::start();
+    let tls_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n";
+    let requests: [&[u8]; 3] = [
+        tls_hello,
+        b"EHLO client.example\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n",
+    ];
+    for request in requests {
+        let mut stream = TcpStream::connect(mailbox.relay.address).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+        mailbox.serves_the_next();
+    }
+}
+
+#[test]
+fn an_endless_request_is_cut_off() {
+    let mailbox = Mailbox::start();
+    let mut stream = TcpStream::connect(mailbox.relay.address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let header = [b"X-Header: ", &[b'x'; 4096][..], b"\r\n"].concat();
+    while stream.write_all(&header).is_ok() {}
+    mailbox.serves_the_next();
+}
+
+#[test]
+fn whoever_only_occupies_a_place_loses_it() {
+    let mailbox = Mailbox::start();
+    let mut half_a_request = TcpStream::connect(mailbox.relay.address).unwrap();
+    half_a_request.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
+    let mut silent = WebSocket::connect(mailbox.relay.address);
+    mailbox.serves_the_next();
+
+    let (code, reason) = silent.closed();
+    assert_eq!(code, 4008, "{reason}");
+    let mut answer = Vec::new();
+    half_a_request.read_to_end(&mut answer).unwrap();
+    assert!(answer.is_empty());
+    mailbox.serves_the_next();
+}
+
+#[test]
+fn half_a_json() {
+    expect(1002, "ends early", |socket| {
+        socket.send_text(r#"{"type":"SMTP_CHANNEL_OPEN""#);
+    });
+}
+
+#[test]
+fn a_json_array() {
+    expect(1002, "not a JSON object", |socket| {
+        socket.send_text(r#"["SMTP_CHANNEL_OPEN"]"#);
+    });
+}
+
+#[test]
+fn a_mistyped_field() {
+    expect(1002, "data", |socket| {
+        socket.send_text(r#"{"type":"SMTP_TO_SERVER","data":1}"#);
+    });
+}
+
+#[test]
+fn a_deep_json() {
+    const DEPTH: usize = 30_000;
+    let deep = "[".repeat(DEPTH) + &"]".repeat(DEPTH);
+    expect_early(1002, "type", |socket| {
+        // A field that is unknown is ignored, whatever is in it; one that is known is not.
+        socket.send_text(&format!(r#"{{"type":"X","x":{deep}}}"#));
+        socket.send_text(&format!(r#"{{"type":{deep}}}"#));
+    });
+}
+
+#[test]
+fn a_binary_frame() {
+    expect(1003, "binary", |socket| {
+        socket.send_frame(Opcode::Binary, br#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    });
+}
+
+#[test]
+fn text_that_is_not_utf8() {
+    expect(1007, "UTF-8", |socket| {
+        socket.send_frame(Opcode::Text, b"{\"type\":\"\xFF\"}");
+    });
+}
+
+#[test]
+fn a_frame_that_is_not_masked() {
+    expect(1002, "", |socket| {
+        socket.masks = false;
+        socket.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    });
+}
+
+#[test]
+fn a_frame_of_no_known_kind() {
+    expect(1002, "", |socket| socket.send(b"\x83\x80\0\0\0\0"));
+}
+
+#[test]
+fn a_continuation_of_nothing() {
+    expect(1002, "", |socket| socket.send(b"\x80\x80\0\0\0\0"));
+}
+
+#[test]
+fn a_close_frame_with_half_a_code() {
+    expect(1002, "", |socket| socket.send_frame(Opcode::Close, b"\x03"));
+}
+
+#[test]
+fn a_second_authentication() {
+    expect(1002, "", |socket| socket.send_text(&authenticate()));
+}
+
+#[test]
+fn smtp_without_a_channel() {
+    let mailbox = Mailbox::start();
+    let mut socket = authenticated(mailbox.relay.address);
+    socket.send_text(r#"{"type":"SMTP_TO_SERVER","data":"MAIL FROM:<>\r\n"}"#);
+    socket.wait_for("SMTP_CHANNEL_ERROR");
+    // The link is as good as before.
+    socket.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    socket.wait_for("220 ");
+    mailbox.serves_the_next();
+}
+
+#[test]
+fn a_frame_before_authentication() {
+    expect_early(1008, "", |socket| {
+        socket.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    });
+}
+
+#[test]
+fn a_large_frame_before_authentication() {
+    expect_early(1009, "", |socket| {
+        let key = "x".repeat(65 << 10);
+        socket.send_text(&format!(r#"{{"type":"AUTHENTICATE","apiKey":"{key}"}}"#));
+    });
+}
+
+#[test]
+fn a_head_that_claims_a_hundred_mebibytes() {
+    expect(1009, "", |socket| socket.send_head(Opcode::Text, 100 << 20));
+}
+
+#[test]
+fn a_head_that_claims_more_than_there_is_memory() {
+    expect(1009, "", |socket| socket.send_head(Opcode::Text, 1 << 62));
+}
+
+#[test]
+fn a_hundred_mebibytes_that_really_come() {
+    let mailbox = Mailbox::start();
+    for opcode in [Opcode::Text, Opcode::Binary] {
+        let mut socket = authenticated(mailbox.relay.address);
+        let mebibyte = vec![b'x'; 1 << 20];
+        socket.send_head(opcode, 100 << 20);
+        for _ in 0..100 {
+            socket.send(&mebibyte);
+        }
+        socket.drain();
+        mailbox.serves_the_next();
+    }
+    if let Some(peak) = mailbox.relay.peak_memory() {
+        assert!(peak < 24 << 20, "{peak} bytes");
+    }
+}
+
+#[test]
+fn a_message_in_endless_pieces() {
+    let mailbox = Mailbox::start();
+    let mut socket = authenticated(mailbox.relay.address);
+    // The first piece of a text, and then continuations, none of which is the last.
+    let mut pieces = b"\x01\x80\0\0\0\0".to_vec();
+    let piece = [b"\x00\xFE\xFF\xFF\0\0\0\0", &[b'x'; 0xFFFF][..]].concat();
+    pieces.extend(piece.repeat(17));
+    socket.send(&pieces);
+    assert_eq!(socket.closed().0, 1009);
+    mailbox.serves_the_next();
+}
+
+#[test]
+fn a_flood_of_pings() {
+    const PINGS: usize = 100_000;
+    let mailbox = Mailbox::start();
+    let mut socket = authenticated(mailbox.relay.address);
+    let mut ping = b"\x89\xFD\0\0\0\0".to_vec();
+    ping.extend([b'p'; 125]);
+    let flood = ping.repeat(PINGS);
+    let mut sender = socket.sender();
+    let flooding = thread::spawn(move || {
+        // The relay may stop reading while nobody reads its pongs.
+        sender.write_all(&flood).unwrap();
+        sender
+    });
+    mailbox.serves_the_next();
+
+    // Once somebody reads them, the link works as before.
+    let reading = thread::spawn(move || {
+        let mut pongs = 0;
+        loop {
+            match socket.read_frame().unwrap() {
+                (Opcode::Pong, payload) => {
+                    assert_eq!(payload, [b'p'; 125]);
+                    pongs += 1;
+                }
+                (Opcode::Text, payload) => break (pongs, payload),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let mut sender = flooding.join().unwrap();
+    let open = br#"{"type":"SMTP_CHANNEL_OPEN"}"#;
+    sender
+        .write_all(&[0x81, 0x80 | open.len() as u8, 0, 0, 0, 0])
+        .unwrap();
+    sender.write_all(open).unwrap();
+    let (pongs, answer) = reading.join().unwrap();
+    assert!((1..=PINGS).contains(&pongs), "{pongs}");
+    assert_eq!(answer, br#"{"type":"SMTP_CHANNEL_READY"}"#);
+    mailbox.serves_the_next();
+    if let Some(peak) = mailbox.relay.peak_memory() {
+        assert!(peak < 24 << 20, "{peak} bytes");
+    }
+}
+
+#[test]
+fn a_flood_of_commands_without_reading_the_replies() {
+    let mailbox = Mailbox::start();
+    let mut socket = authenticated(mailbox.relay.address);
+    socket.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    socket.wait_for("220 ");
+    let commands = r"NOOP\r\n".repeat(10_000);
+    let frame = format!(r#"{{"type":"SMTP_TO_SERVER","data":"{commands}"}}"#);
+    let mut sender = socket.sender();
+    let flooding = thread::spawn(move || {
+        let mut head = vec![0x81, 0xFF];
+        head.extend((frame.len() as u64).to_be_bytes());
+        head.extend([0; 4]);
+        // Until the relay reads no more, and then until it hangs up with the test.
+        while sender.write_all(&head).is_ok() && sender.write_all(frame.as_bytes()).is_ok() {}
+    });
+    mailbox.serves_the_next();
+    mailbox.serves_the_next();
+    if let Some(peak) = mailbox.relay.peak_memory() {
+        assert!(peak < 24 << 20, "{peak} bytes");
+    }
+    drop(mailbox);
+    flooding.join().unwrap();
+}

@@ -1,0 +1,54 @@
+"""A mail server that keeps what it gets: DIRECTORY/N.eml is the content of message N as it came, and
+DIRECTORY/N.envelope says from and for whom. Prints "listening on PORT" when it is ready.
+"""
+
+import argparse
+import asyncio
+import pathlib
+
+from aiosmtpd.smtp import SMTP
+
+
+class Server(SMTP):
+    # RFC 5321 allows 1,000; what is longer is to come through as well.
+    line_length_limit = 1 << 20
+
+
+class Keeper:
+    def __init__(self, directory, refused):
+        self.directory = directory
+        self.refused = refused
+        self.count = 0
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address in self.refused:
+            return f"550 5.1.1 {address} is unknown here"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 known"
+
+    async def handle_DATA(self, server, session, envelope):
+        name = self.directory / str(self.count)
+        self.count += 1
+        parameters = " ".join(sorted(envelope.mail_options))
+        lines = [f"MAIL {envelope.mail_from} {parameters}", *(f"RCPT {to}" for to in envelope.rcpt_tos)]
+        name.with_suffix(".envelope").write_text("\n".join(lines), encoding="utf-8")
+        name.with_suffix(".eml").write_bytes(envelope.original_content)
+        return f"250 2.0.0 kept as {name.name}"
+
+
+async def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("directory", type=pathlib.Path)
+    options = parser.parse_args()
+    keeper = Keeper(options.directory, options.refuse)
+
+    def serve():
+        return Server(keeper, hostname="mx.example", enable_SMTPUTF8=True, data_size_limit=1 << 26)
+
+    server = await asyncio.get_running_loop().create_server(serve, "127.0.0.1", 0)
+    print("listening on", server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+asyncio.run(main())

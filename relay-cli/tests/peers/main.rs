@@ -1,0 +1,12 @@
+//! The program `relay` over real sockets, with peers others have written, and with some that mean harm.
+//!
+//! The peers come from `.ci/setup`. Where one is missing its tests say `SKIPPED` and pass, or fail where
+//! `RELAY_TEST_REQUIRE_PEERS` is set.
+
+mod base_dialect;
+mod faulty_upstreams;
+mod hostile_clients;
+mod hostile_relays;
+mod large_message;
+mod support;
+mod upstreams;

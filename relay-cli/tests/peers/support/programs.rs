@@ -1,0 +1,290 @@
+//! The program under test and those it talks to.
+
+use super::{
+    PATIENCE, Process,
+    process::{Ended, expect_port},
+};
+use std::{
+    env, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The key of every relay here.
+pub(crate) const KEY: &str = "key-of-these-tests";
+
+/// `relay`, without settings from the environment of the tests.
+pub(crate) fn relay() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("RELAY_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("RELAY_API_KEY", KEY);
+    command
+}
+
+/// A running `relay serve`.
+pub(crate) struct RelayServer {
+    pub(crate) process: Process,
+    pub(crate) url: String,
+    pub(crate) address: SocketAddr,
+}
+
+impl RelayServer {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        let process = Process::start(relay().args(serve).args(arguments), b"");
+        let port = expect_port(&process, "listening on ws://127.0.0.1:", "/");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let url = format!("ws://{address}/");
+        Self {
+            process,
+            url,
+            address,
+        }
+    }
+
+    /// One with this mail server behind it.
+    pub(crate) fn before(upstream: u16) -> Self {
+        Self::start(&["--upstream", &format!("smtp://127.0.0.1:{upstream}")])
+    }
+
+    /// The most memory it has ever had resident, in bytes; `None` where the system does not tell.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let Ok(status) = fs::read_to_string(path) else {
+            eprintln!("SKIPPED: the part about memory, which only Linux tells");
+            return None;
+        };
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kibibytes << 10)
+    }
+}
+
+/// A running `relay serve --mailbox`.
+pub(crate) struct Mailbox {
+    pub(crate) relay: RelayServer,
+    directory: TempDir,
+}
+
+impl Mailbox {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_str().unwrap();
+        let relay = RelayServer::start(&["--mailbox", path]);
+        Self { relay, directory }
+    }
+
+    /// What has come for an address, oldest first, without the header lines the delivery puts before it.
+    pub(crate) fn messages(&self, local_part: &str, domain: &str) -> Vec<Vec<u8>> {
+        let new = self
+            .directory
+            .path()
+            .join(domain)
+            .join(local_part)
+            .join("new");
+        let mut files = files(&new, "relay");
+        files.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
+        let messages = files.iter().map(|path| fs::read(path).unwrap());
+        messages.map(|message| without_trace(&message)).collect()
+    }
+
+    /// Fails the test unless a good client is served now.
+    #[track_caller]
+    pub(crate) fn serves_the_next(&self) {
+        let before = self.messages("next", "example.net").len();
+        let content = b"Subject: next\r\n\r\nStill there?\r\n";
+        send(&self.relay.url, &["--to", "next@example.net"], content).expect(0, &["accepted"]);
+        let messages = self.messages("next", "example.net");
+        assert_eq!(messages.len(), before + 1);
+        assert_eq!(messages[before], content);
+    }
+}
+
+/// Takes off `Return-Path:` and `Received:` with its continuation lines.
+fn without_trace(message: &[u8]) -> Vec<u8> {
+    let text = message.strip_prefix(b"Return-Path: <alice@example.org>\r\nReceived: by ");
+    let mut rest = text.expect("a trace");
+    loop {
+        let end = rest.windows(2).position(|bytes| bytes == b"\r\n").unwrap();
+        rest = &rest[end + 2..];
+        if !rest.starts_with(b"\t") {
+            return rest.to_vec();
+        }
+    }
+}
+
+/// Runs `relay send` from Alice, without further attempts to connect, with one message on standard input.
+pub(crate) fn send(url: &str, arguments: &[&str], message: &[u8]) -> Ended {
+    let fixed = [
+        "send",
+        "--url",
+        url,
+        "--attempts",
+        "1",
+        "--from",
+        "alice@example.org",
+    ];
+    Process::start(relay().args(fixed).args(arguments), message).wait()
+}
+
+/// The peers are not there: says so, or fails where they must be.
+fn missing(path: &Path) {
+    assert!(
+        env::var_os("RELAY_TEST_REQUIRE_PEERS").is_none(),
+        "{} is missing: run .ci/setup",
+        path.display()
+    );
+    eprintln!("SKIPPED: {} is missing; run .ci/setup", path.display());
+}
+
+fn peer(name: &str) -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let path = workspace.join("target/peers").join(name);
+    if !path.exists() {
+        missing(&path);
+        return None;
+    }
+    Some(path)
+}
+
+fn python(script: &str) -> Option<Command> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+    let mut command = Command::new(peer("venv/bin/python")?);
+    command.arg(scripts.join(script));
+    Some(command)
+}
+
+/// The Python client that knows only the base dialect, from Alice to Bob; `None` where there is no Python.
+pub(crate) fn base_client(url: &str, arguments: &[&str], messages: &[&[u8]]) -> Option<Ended> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = python("base_client.py")?;
+    command.args(["--url", url, "--sender", "alice@example.org"]);
+    command.args(["--to", "bob@example.net"]).args(arguments);
+    for (index, message) in messages.iter().enumerate() {
+        let path = directory.path().join(index.to_string());
+        fs::write(&path, message).unwrap();
+        command.arg(path);
+    }
+    Some(Process::start(&mut command, b"").wait())
+}
+
+/// A running aiosmtpd that keeps what it gets.
+pub(crate) struct MailServer {
+    pub(crate) port: u16,
+    directory: TempDir,
+    _process: Process,
+}
+
+impl MailServer {
+    /// One that refuses these recipients; `None` where there is no Python.
+    pub(crate) fn start(refused: &[&str]) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = python("mail_server.py")?;
+        for address in refused {
+            command.args(["--refuse", address]);
+        }
+        let process = Process::start(command.arg(directory.path()), b"");
+        Some(Self {
+            port: expect_port(&process, "listening on ", ""),
+            directory,
+            _process: process,
+        })
+    }
+
+    /// Envelope and content of what has come, in order.
+    pub(crate) fn messages(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files = files(self.directory.path(), "eml");
+        files.sort();
+        let read = |path: &PathBuf| {
+            let envelope = fs::read_to_string(path.with_extension("envelope")).unwrap();
+            (envelope, fs::read(path).unwrap())
+        };
+        files.iter().map(read).collect()
+    }
+}
+
+/// A running smtp-sink, which misbehaves as told.
+pub(crate) struct Sink {
+    pub(crate) port: u16,
+    directory: TempDir,
+    _process: Process,
+}
+
+impl Sink {
+    /// One with these options; `None` where there is none.
+    pub(crate) fn start(options: &[&str]) -> Option<Self> {
+        let program = peer("smtp-sink")?;
+        let directory = tempfile::tempdir().unwrap();
+        let dump = directory.path().join("message.");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let port = free_port();
+            let mut command = Command::new(&program);
+            command.arg("-d").arg(&dump).args(options);
+            command.args([&format!("127.0.0.1:{port}"), "100"]);
+            let mut process = Process::start(&mut command, b"");
+            // It does not say when it is ready. Another process may have been faster with the port.
+            while process.is_running() {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Some(Self {
+                        port,
+                        directory,
+                        _process: process,
+                    });
+                }
+                assert!(Instant::now() < until, "{}", process.so_far());
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert!(Instant::now() < until, "{}", process.so_far());
+        }
+    }
+
+    /// The files of what has been received up to the final dot, also where that was not acknowledged.
+    pub(crate) fn dumps(&self) -> Vec<PathBuf> {
+        files(self.directory.path(), "")
+    }
+
+    /// What was received as content, in no order. Line ends are LF here, since that is how they are dumped.
+    pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
+        let read = |path: &PathBuf| {
+            let dump = fs::read(path).unwrap();
+            let received = find(&dump, b"\nReceived: from ").expect("a dump has this line") + 1;
+            // Its two continuation lines end what is not the message; an empty line follows that.
+            let ends = dump[received..].iter().enumerate();
+            let mut ends = ends.filter(|(_, byte)| **byte == b'\n');
+            let (header, _) = ends.nth(2).unwrap();
+            let message = &dump[received + header + 1..];
+            message.strip_suffix(b"\n").unwrap().to_vec()
+        };
+        self.dumps().iter().map(read).collect()
+    }
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// The files in a directory, which may not exist; with this extension where that is not empty.
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let wanted = |path: &PathBuf| {
+        extension.is_empty() || path.extension().is_some_and(|found| found == extension)
+    };
+    paths.filter(wanted).collect()
+}

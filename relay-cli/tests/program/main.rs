@@ -1,0 +1,10 @@
+//! The program itself, as people and service managers run it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod arguments;
+mod demo;
+mod harness;
+mod round;
+#[cfg(unix)]
+mod stopping;
+mod trouble;
