@@ -1,6 +1,6 @@
 //! A client in another language, which knows only the base dialect, and `relay serve`.
 
-use crate::support::{KEY, Mailbox, base_client};
+use crate::support::{KEY, Mailbox, RelayServer, Sink, base_client};
 
 const LETTER: &[u8] =
     b"From: alice@example.org\r\nSubject: Hello\r\n\r\n.\r\n..\r\n.dots\r\n\r\nBye.\r\n";
@@ -81,4 +81,38 @@ fn one_link_carries_one_message_after_another() {
     }
     let received = mailbox.messages("bob", "example.net");
     assert_eq!(received, [messages, messages].concat());
+}
+
+#[test]
+fn nobody_smuggles_a_second_message_past_the_relay() {
+    // A mail server that takes a lone LF for the end of a line sees no end of data where the relay saw none.
+    let Some(sink) = Sink::start(&[]) else {
+        return;
+    };
+    let relay = RelayServer::before(sink.port);
+    let mut content = b"Subject: x\r\n\r\n".to_vec();
+    for end in [
+        "\n.\n",
+        "\n.\r\n",
+        "\r\n.\n",
+        "\r.\r",
+        "\r.\r\n",
+        "\r\n.\r",
+        "\n\r.\r\n",
+    ] {
+        content.extend(format!("text{end}MAIL FROM:<mallory@example.com>{end}").bytes());
+    }
+    content.extend(b"\r\n");
+    for arguments in [&["--key", KEY][..], &["--key", KEY, "--simple"]] {
+        let Some(client) = base_client(&relay.url, arguments, &[&content]) else {
+            return;
+        };
+        client.expect(0, &["250 2.0.0", "\"closed\": 1000"]);
+    }
+    let messages = sink.messages();
+    assert_eq!(messages.len(), 2);
+    for message in messages {
+        let text = String::from_utf8(message).unwrap();
+        assert_eq!(text.matches("MAIL FROM:<mallory@example.com>").count(), 7);
+    }
 }

@@ -1,6 +1,6 @@
 //! Before a mail server that fails at every step: nothing is lost in silence, nothing certain is sent twice.
 
-use crate::support::{RelayServer, Sink, send};
+use crate::support::{RelayServer, Sink, send, sending};
 
 const LETTER: &[u8] = b"Subject: x\r\n\r\n.dot\r\n\xE9\r\n";
 
@@ -102,4 +102,42 @@ fn none_at_all_is_a_relay_without_a_channel() {
     let relay = RelayServer::before(port);
     let sent = send(&relay.url, &["--to", "bob@example.net"], LETTER);
     sent.expect(4, &["failed: "]);
+}
+
+#[test]
+fn a_relay_that_dies_before_the_final_reply_leaves_a_doubt() {
+    let Some(sink) = Sink::start(&["-v", "-W", ".:300"]) else {
+        return;
+    };
+    let relay = RelayServer::before(sink.port);
+    let arguments = ["--attempts", "1", "--to", "bob@example.net"];
+    let sending = sending(&relay.url, &arguments, LETTER);
+    sink.process.wait_for(": .");
+    drop(relay);
+    sending
+        .wait()
+        .expect(6, &["may or may not have been delivered"]);
+}
+
+#[test]
+fn a_relay_that_dies_in_the_middle_and_comes_back_gets_the_message_again() {
+    // This one does not read content, so the message stays on the way.
+    let Some(stuck) = Sink::start(&["-v", "-H", "300"]) else {
+        return;
+    };
+    let Some(good) = Sink::start(&[]) else {
+        return;
+    };
+    let relay = RelayServer::before(stuck.port);
+    let content = b"0123456789abcdef\r\n".repeat(1_000_000);
+    let arguments = ["--attempts", "10", "--to", "bob@example.net"];
+    let sending = sending(&relay.url, &arguments, &content);
+    stuck.process.wait_for(": DATA");
+    let relay = relay.replace(good.port);
+    // Nothing about doubt or about having sent it twice: the first try was not whole.
+    let ended = sending.wait();
+    ended.expect(0, &["accepted: 250 2.0.0"]);
+    assert!(!ended.output.contains("twice"), "{}", ended.output);
+    assert_eq!(good.messages(), [b"0123456789abcdef\n".repeat(1_000_000)]);
+    drop(relay);
 }

@@ -4,7 +4,7 @@
 use crate::support::{KEY, Mailbox, Opcode, WebSocket};
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     thread,
 };
 
@@ -65,12 +65,16 @@ fn bytes_that_are_not_http_are_answered_and_forgotten() {
 }
 
 #[test]
-fn an_endless_request_is_cut_off() {
+fn a_request_of_a_mebibyte_is_too_large() {
     let mailbox = Mailbox::start();
     let mut stream = TcpStream::connect(mailbox.relay.address).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-    let header = [b"X-Header: ", &[b'x'; 4096][..], b"\r\n"].concat();
-    while stream.write_all(&header).is_ok() {}
+    let header = [b"X-Header: ", &[b'x'; 1024][..], b"\r\n"].concat();
+    stream.write_all(&header.repeat(1024)).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     mailbox.serves_the_next();
 }
 
@@ -217,6 +221,37 @@ fn a_hundred_mebibytes_that_really_come() {
     if let Some(peak) = mailbox.relay.peak_memory() {
         assert!(peak < 24 << 20, "{peak} bytes");
     }
+}
+
+#[test]
+fn a_frame_in_pieces_is_one_frame() {
+    let mailbox = Mailbox::start();
+    let mut socket = WebSocket::connect(mailbox.relay.address);
+    let frame = authenticate().into_bytes();
+    let (first, second) = frame.split_at(7);
+    socket.send(&[0x01, 0x80 | first.len() as u8, 0, 0, 0, 0]);
+    socket.send(first);
+    // A control frame may come in between.
+    socket.send_frame(Opcode::Ping, b"?");
+    socket.send(&[0x80, 0x80 | second.len() as u8, 0, 0, 0, 0]);
+    socket.send(second);
+    socket.wait_for("\"success\":true");
+}
+
+#[test]
+fn whoever_leaves_in_the_middle_of_a_message_has_sent_none() {
+    let mailbox = Mailbox::start();
+    let mut socket = authenticated(mailbox.relay.address);
+    socket.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    let begun =
+        r"MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\nSubject: x\r\n\r\n";
+    socket.send_text(&format!(r#"{{"type":"SMTP_TO_SERVER","data":"{begun}"}}"#));
+    socket.wait_for("354 ");
+    drop(socket);
+    mailbox.relay.process.wait_for("from=<alice@example.org>");
+    assert!(mailbox.relay.process.so_far().contains("message abandoned"));
+    mailbox.serves_the_next();
+    assert!(mailbox.messages("bob", "example.net").is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! The peers come from `.ci/setup`. Where one is missing its tests say `SKIPPED` and pass, or fail where
 //! `RELAY_TEST_REQUIRE_PEERS` is set.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod base_dialect;
 mod faulty_upstreams;

@@ -26,7 +26,13 @@ impl BackoffPolicy {
     }
 }
 
-/// Exponential backoff with full jitter: each wait is uniform between zero and a limit that doubles.
+/// The shortest wait, so that a policy of zero does not keep a processor busy.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The longest wait a peer can ask for: one that says more means "not today".
+const LONGEST_HINT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Exponential backoff with full jitter: each wait is uniform between a millisecond and a limit that doubles.
 ///
 /// The jitter is full at the cap too, so that many clients that lost the same relay never come back in step.
 #[derive(Debug)]
@@ -48,8 +54,8 @@ impl Backoff {
 
     /// Counts one more attempt and says how long to wait before it; none: give up.
     ///
-    /// A `hint` of the peer is a lower bound: the wait is the hint and up to `base` more, since whoever gave
-    /// the hint gave it to many.
+    /// A `hint` of the peer, of up to a day, is a lower bound: the wait is the hint and up to `base` more, since whoever
+    /// gave the hint gave it to many.
     pub fn next_wait(&mut self, random: &mut Random, hint: Option<Duration>) -> Option<Duration> {
         if self
             .policy
@@ -60,15 +66,18 @@ impl Backoff {
         }
         let doubled = 1u32.checked_shl(self.attempt).unwrap_or(u32::MAX);
         self.attempt = self.attempt.saturating_add(1);
-        Some(match hint {
-            Some(hint) => hint.saturating_add(random.up_to(self.policy.base)),
+        let wait = match hint {
+            Some(hint) => hint
+                .min(LONGEST_HINT)
+                .saturating_add(random.up_to(self.policy.base)),
             None => random.up_to(
                 self.policy
                     .base
                     .saturating_mul(doubled)
                     .min(self.policy.cap),
             ),
-        })
+        };
+        Some(wait.max(SHORTEST))
     }
 
     /// Starts counting anew: what was retried has proved itself.

@@ -140,8 +140,9 @@ impl Uplink {
         }
     }
 
-    /// The peer has answered on this link what only a working peer can: retries start counting anew.
-    pub(crate) const fn proven(&mut self) {
+    /// Retries start counting anew: the peer has answered what only a working peer can, or what the link was wanted
+    /// for is settled.
+    pub(crate) const fn start_over(&mut self) {
         self.backoff.reset();
     }
 
@@ -235,7 +236,15 @@ impl Uplink {
                 Some(Change::Lost(LinkError::Closed(why)))
             }
             Input::Written { link } if self.link() == Some(link) => {
-                self.unwritten_bytes -= self.unwritten.pop_front()?;
+                let written = self.unwritten.pop_front()?;
+                self.unwritten_bytes -= written;
+                // A peer that takes in a large message slowly may have nothing to say, and finds our ping behind all that
+                // was sent before it. The ping itself, which is empty, proves nothing by having left.
+                if written > 0
+                    && let State::Up { heartbeat, .. } = &mut self.state
+                {
+                    heartbeat.heard(now);
+                }
                 Some(Change::Written)
             }
             Input::Frame { link, frame } if self.link() == Some(link) => {
@@ -247,7 +256,7 @@ impl Uplink {
                     Frame::Text(_) | Frame::Binary(_) => Some(Change::Frame(frame)),
                     Frame::Ping(_) => None,
                     Frame::Pong(_) => {
-                        self.proven();
+                        self.start_over();
                         None
                     }
                 }

@@ -5,7 +5,9 @@ mod programs;
 mod websocket;
 
 pub(crate) use process::Process;
-pub(crate) use programs::{KEY, MailServer, Mailbox, RelayServer, Sink, base_client, send};
+pub(crate) use programs::{
+    KEY, MailServer, Mailbox, RelayServer, Sink, base_client, send, sending,
+};
 pub(crate) use websocket::{Opcode, WebSocket, WebSocketServer};
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
 };
 
 /// How long anything may take. Nothing takes this long unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What other threads add to and a test waits for.
 #[derive(Default)]

@@ -77,6 +77,13 @@ impl Process {
         found.unwrap_or_else(|| panic!("not said: {}", self.so_far()))
     }
 
+    /// Waits for a line that ends with `end`.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, end: &str) {
+        let found = self.find(|line| line.ends_with(end).then_some(()));
+        assert!(found.is_some(), "no {end:?}: {}", self.so_far());
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -38,7 +38,12 @@ pub(crate) struct RelayServer {
 
 impl RelayServer {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), arguments)
+    }
+
+    /// One that listens here; port 0 is any.
+    pub(crate) fn start_at(listen: SocketAddr, arguments: &[&str]) -> Self {
+        let serve = ["serve", "--listen", &listen.to_string()];
         let process = Process::start(relay().args(serve).args(arguments), b"");
         let port = expect_port(&process, "listening on ws://127.0.0.1:", "/");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -53,6 +58,16 @@ impl RelayServer {
     /// One with this mail server behind it.
     pub(crate) fn before(upstream: u16) -> Self {
         Self::start(&["--upstream", &format!("smtp://127.0.0.1:{upstream}")])
+    }
+
+    /// Kills it, and starts one in its place with this mail server behind it.
+    pub(crate) fn replace(self, upstream: u16) -> Self {
+        let listen = self.address;
+        drop(self);
+        Self::start_at(
+            listen,
+            &["--upstream", &format!("smtp://127.0.0.1:{upstream}")],
+        )
     }
 
     /// The most memory it has ever had resident, in bytes; `None` where the system does not tell.
@@ -121,18 +136,15 @@ fn without_trace(message: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Runs `relay send` from Alice, without further attempts to connect, with one message on standard input.
+/// Runs `relay send` from Alice, which connects only once, with one message on standard input.
 pub(crate) fn send(url: &str, arguments: &[&str], message: &[u8]) -> Ended {
-    let fixed = [
-        "send",
-        "--url",
-        url,
-        "--attempts",
-        "1",
-        "--from",
-        "alice@example.org",
-    ];
-    Process::start(relay().args(fixed).args(arguments), message).wait()
+    sending(url, &[&["--attempts", "1"], arguments].concat(), message).wait()
+}
+
+/// A running `relay send` from Alice with one message on standard input.
+pub(crate) fn sending(url: &str, arguments: &[&str], message: &[u8]) -> Process {
+    let fixed = ["send", "--url", url, "--from", "alice@example.org"];
+    Process::start(relay().args(fixed).args(arguments), message)
 }
 
 /// The peers are not there: says so, or fails where they must be.
@@ -214,8 +226,8 @@ impl MailServer {
 /// A running smtp-sink, which misbehaves as told.
 pub(crate) struct Sink {
     pub(crate) port: u16,
+    pub(crate) process: Process,
     directory: TempDir,
-    _process: Process,
 }
 
 impl Sink {
@@ -236,8 +248,8 @@ impl Sink {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                     return Some(Self {
                         port,
+                        process,
                         directory,
-                        _process: process,
                     });
                 }
                 assert!(Instant::now() < until, "{}", process.so_far());

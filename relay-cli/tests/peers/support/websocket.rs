@@ -182,6 +182,11 @@ impl WebSocket {
         }
     }
 
+    /// Reads until the peer says goodbye or hangs up.
+    fn hears_out(&mut self) {
+        while !matches!(self.read_frame(), Ok((Opcode::Close, _)) | Err(_)) {}
+    }
+
     /// Reads until the peer hangs up, one way or the other.
     pub(crate) fn drain(&mut self) {
         let mut discarded = [0; 4096];
@@ -201,7 +206,7 @@ impl WebSocketServer {
             // A client may give up at any time.
             if let Ok(mut socket) = WebSocket::accept(stream) {
                 treat(&mut socket);
-                socket.drain();
+                socket.hears_out();
             }
         })
     }

@@ -70,11 +70,8 @@ impl Channel {
 }
 
 impl Client {
-    /// Takes the next submission out of the queue and asks for a channel for it.
-    pub(super) fn open_channel(&mut self, now: Time) {
-        let Some(entry) = self.take_acceptable() else {
-            return;
-        };
+    /// Asks for a channel for this submission.
+    pub(super) fn open_channel(&mut self, now: Time, entry: Entry<Delivery>) {
         self.say(&Message::ChannelOpen);
         self.enter(now, ConnectionState::ChannelOpening);
         self.channel = Channel::Opening {
@@ -147,7 +144,7 @@ impl Client {
             }
         };
         // The server has spoken through the whole path: the link is worth its backoff again.
-        self.uplink.proven();
+        self.uplink.start_over();
         self.leave_channel(now, None);
         match conversation.outcome() {
             Some(Ok(completed)) => self.succeed(now, entry, started, completed.clone()),

@@ -11,6 +11,8 @@ use alloc::string::String;
 use core::time::Duration;
 
 /// Everything a client needs to know; [`new`](Self::new) fills in what most need.
+///
+/// A `heartbeat` or timeout below a millisecond counts as one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
@@ -93,6 +95,20 @@ impl ClientConfig {
             heartbeat: Duration::from_secs(30),
             timeouts: Timeouts::default(),
         }
+    }
+
+    /// The same without timers that are due as soon as they are set.
+    pub(super) fn with_timers_that_can_wait(mut self) -> Self {
+        let Timeouts {
+            open,
+            authentication,
+            channel,
+            message,
+        } = &mut self.timeouts;
+        for timer in [open, authentication, channel, message, &mut self.heartbeat] {
+            *timer = (*timer).max(Duration::from_millis(1));
+        }
+        self
     }
 
     pub(super) fn uplink(&self) -> UplinkPolicy {

@@ -89,6 +89,7 @@ struct Counts {
 impl Client {
     /// A client at rest. Equal configurations, seeds and inputs give equal outputs.
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Time) -> Self {
+        let config = config.with_timers_that_can_wait();
         Self {
             random: Random::new(seed),
             life: Life::Running,
@@ -249,19 +250,20 @@ impl Client {
         }
         self.expire(now);
         self.outbox.promote(now);
-        let at_rest = matches!(self.channel, Channel::None);
-        if self.outbox.is_ready() {
+        let is_free = matches!(self.channel, Channel::None) && self.state.is_authenticated();
+        if is_free && let Some(entry) = self.take_acceptable() {
+            self.idle_until = None;
+            self.open_channel(now, entry);
+        } else if self.outbox.is_ready() {
             self.idle_until = None;
             if self.uplink.open(now) {
                 self.enter(now, ConnectionState::Connecting);
                 self.events.push_back(Event::Connecting);
-            } else if at_rest && self.state.is_authenticated() {
-                self.open_channel(now);
             }
         } else if !self.channel.has_delivery() {
             if matches!(self.life, Life::Draining { .. }) && self.outbox.waiting() == 0 {
                 self.stop(now);
-            } else if at_rest && self.state.is_authenticated() {
+            } else if is_free {
                 self.idle(now);
             } else if self.state == ConnectionState::Reconnecting
                 && self.outbox.waiting() == 0
@@ -290,6 +292,7 @@ impl Client {
             self.events.push_back(Event::Disconnected { error: None });
         }
         self.uplink.close(code, reason);
+        self.uplink.start_over();
     }
 
     fn enter(&mut self, now: Time, to: ConnectionState) {
@@ -406,6 +409,9 @@ impl Client {
             return self.give_up(now, &error);
         }
         if !self.outbox.is_ready() && self.config.idle.is_some() {
+            if self.outbox.waiting() == 0 {
+                self.uplink.start_over();
+            }
             return self.enter(now, ConnectionState::Disconnected);
         }
         match self.uplink.retry(now, &mut self.random, hint) {
@@ -421,7 +427,7 @@ impl Client {
 
     /// Fails everything that waits, so that nobody waits for ever. The next submission tries afresh.
     fn give_up(&mut self, now: Time, error: &Error) {
-        self.uplink.proven();
+        self.uplink.start_over();
         self.enter(now, ConnectionState::Failed);
         for (id, delivery) in self.outbox.drain() {
             self.failed(id, &delivery, error.clone());

@@ -11,6 +11,8 @@ use crate::{
 use alloc::{format, string::String, vec};
 use bytes::Bytes;
 
+mod corners;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A client, a clock, and everything the client has said and not been asked about yet.
