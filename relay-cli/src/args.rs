@@ -58,7 +58,8 @@ Exit codes:
 const SEND_NOTES: &str = "\
 Output:
   One line for each message: on standard output what was accepted, with the server's reply and any
-  recipients it refused; on standard error what failed, with the reason.
+  recipients it refused; on standard error what failed, with the
+  reason, and why it waits before another attempt.
 
 Exit codes:
   0  every message was accepted for every recipient

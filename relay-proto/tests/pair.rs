@@ -426,7 +426,7 @@ fn walk(seed: u64) -> [usize; 4] {
             InDoubtPolicy::SendAgain(1),
             InDoubtPolicy::SendAgain(u32::MAX),
         ][seed as usize / 3 % 3];
-        config.idle = (seed.is_multiple_of(2)).then_some(SECOND);
+        config.idle = seed.is_multiple_of(2).then_some(SECOND);
         config.timeouts.message = [1, 5, 60][seed as usize / 9 % 3] * SECOND;
     });
     world.network.faults = Faults {

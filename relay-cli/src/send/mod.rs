@@ -1,5 +1,6 @@
 //! `relay send`: sends messages and says what became of each.
 
+mod delays;
 mod source;
 mod verdict;
 
@@ -26,7 +27,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use verdict::Verdict;
 
@@ -70,7 +71,11 @@ pub(crate) async fn send(arguments: SendArgs) -> Result<ExitCode, Failure> {
     config.queue = OutboxLimits::new(AT_ONCE, usize::MAX);
     let largest = sources.iter().map(Source::len).max().unwrap_or(0);
     config.timeouts.message += Duration::from_secs(largest / SLOWEST_LINE);
+    let started = Instant::now();
     let client = Client::start(config, transport);
+    let bar = progress_bar(sources.len());
+    let events = client.events().await.map_err(Failure::running)?;
+    tokio::spawn(delays::tell(events, started, bar.clone()));
 
     let template = Template {
         envelope,
@@ -78,7 +83,7 @@ pub(crate) async fn send(arguments: SendArgs) -> Result<ExitCode, Failure> {
         client: &client,
         gave_up: Cell::new(false),
     };
-    let verdict = send_all(&template, sources).await;
+    let verdict = send_all(&template, sources, &bar).await;
     client.shutdown(Duration::ZERO).await;
     Ok(verdict.exit_code())
 }
@@ -150,8 +155,7 @@ impl Template<'_> {
 }
 
 /// Sends one message after the other, reports each, and returns the gravest verdict.
-async fn send_all(template: &Template<'_>, sources: Vec<Source>) -> Verdict {
-    let bar = progress_bar(sources.len());
+async fn send_all(template: &Template<'_>, sources: Vec<Source>, bar: &ProgressBar) -> Verdict {
     let mut outcomes = stream::iter(sources)
         .map(|source| template.send(source))
         .buffered(AT_ONCE);

@@ -1,6 +1,7 @@
 //! Rare turns: nothing left to do in an odd moment, timers of zero, slow links.
 
 use super::*;
+
 #[test]
 fn a_link_whose_last_work_was_beyond_the_limits_is_closed_when_idle() {
     let mut bench = Bench::new(|config| config.heartbeat = Duration::MAX);
