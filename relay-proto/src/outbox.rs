@@ -150,12 +150,17 @@ impl<T> Outbox<T> {
 
     /// Makes the deferred items whose time has come ready.
     pub(crate) fn promote(&mut self, now: Time) {
-        while let Some(&(at, id)) = self.deferred.first()
-            && at <= now
-            && let Some(entry) = self.unplace(id)
-        {
-            let place = self.next_front();
-            self.place(place, entry);
+        let due: Vec<u64> = self
+            .deferred
+            .range(..=(now, u64::MAX))
+            .map(|(_, id)| *id)
+            .collect();
+        // Each goes to the front, so the one that was due first goes last.
+        for id in due.into_iter().rev() {
+            if let Some(entry) = self.unplace(id) {
+                let place = self.next_front();
+                self.place(place, entry);
+            }
         }
     }
 
@@ -312,6 +317,21 @@ mod tests {
         assert_eq!(outbox.position(1), Some(0));
         outbox.promote(Time::from_nanos(50));
         assert_eq!(order(&mut outbox), [0, 1]);
+    }
+
+    #[test]
+    fn items_that_become_ready_together_keep_the_order_in_which_they_were_due() {
+        let mut outbox = outbox();
+        for id in 0..3 {
+            outbox.push(entry(id, Priority::Normal));
+        }
+        for at in [30, 10, 20] {
+            let taken = outbox.take().unwrap();
+            outbox.put_back(taken, Some(Time::from_nanos(at)));
+        }
+        outbox.push(entry(3, Priority::Normal));
+        outbox.promote(Time::from_nanos(30));
+        assert_eq!(order(&mut outbox), [1, 2, 0, 3]);
     }
 
     #[test]

@@ -359,7 +359,7 @@ fn priorities_hold_across_the_whole_way() {
 #[test]
 fn nothing_is_lost_and_doubles_are_announced_whatever_the_network_does() {
     let (mut in_doubt, mut doubled, mut reconnects) = (0, 0, 0);
-    for seed in 0..300 {
+    for seed in 0..100 {
         let faults = Faults {
             cut: 1 + seed % 40,
             dead: if seed % 3 == 0 { 10 } else { 0 },
@@ -395,7 +395,7 @@ fn nothing_is_lost_and_doubles_are_announced_whatever_the_network_does() {
     }
     println!("{in_doubt} in doubt, {doubled} doubled, {reconnects} reconnects");
     assert!(
-        in_doubt > 0 && doubled > 0 && reconnects > 300,
+        in_doubt > 0 && doubled > 0 && reconnects > 100,
         "the faults hit where it matters"
     );
 }

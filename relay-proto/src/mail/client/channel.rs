@@ -59,11 +59,16 @@ impl Channel {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let (at, timer) = match *self {
+        let (at, timer) = match self {
             Self::None => return None,
-            Self::Opening { until, .. } => (until, "channel"),
-            Self::Ready { until, .. } => (until, "message"),
-            Self::Closing { until } => (until, "channel close"),
+            Self::Opening { until, .. } => (*until, "channel"),
+            Self::Ready {
+                until,
+                conversation,
+                ..
+            } if conversation.is_past_end_of_data() => (*until, "outcome"),
+            Self::Ready { until, .. } => (*until, "message"),
+            Self::Closing { until } => (*until, "channel close"),
         };
         Some(Deadline { at, timer })
     }
@@ -103,23 +108,34 @@ impl Client {
             }
             other => other,
         };
-        self.fill_channel();
+        self.fill_channel(now);
     }
 
     pub(super) fn channel_bytes(&mut self, now: Time, bytes: &[u8]) {
         if let Channel::Ready { conversation, .. } = &mut self.channel {
             conversation.handle_bytes(bytes);
-            self.fill_channel();
+            self.fill_channel(now);
             self.settle_channel(now);
         }
     }
 
-    /// Hands out what the dialogue has to say, as far as the transport keeps up.
-    pub(super) fn fill_channel(&mut self) {
+    /// Hands out what the dialogue has to say, as far as the transport keeps up. From the end of data on it is the
+    /// server that takes the time.
+    pub(super) fn fill_channel(&mut self, now: Time) {
         while self.uplink.unwritten_bytes() < WINDOW
-            && let Channel::Ready { conversation, .. } = &mut self.channel
-            && let Some(bytes) = conversation.poll_output(CHUNK)
+            && let Channel::Ready {
+                conversation,
+                until,
+                ..
+            } = &mut self.channel
         {
+            let was_past = conversation.is_past_end_of_data();
+            let Some(bytes) = conversation.poll_output(CHUNK) else {
+                return;
+            };
+            if !was_past && conversation.is_past_end_of_data() {
+                *until = now.after(self.config.timeouts.outcome);
+            }
             let mut at = 0;
             while at < bytes.len() {
                 let chunk = wire::data_chunk(&bytes, at, CHUNK);
@@ -211,7 +227,10 @@ impl Client {
         {
             return;
         }
-        let timeout = match self.channel {
+        let timeout = match &self.channel {
+            Channel::Ready { conversation, .. } if conversation.is_past_end_of_data() => {
+                Timeout::Outcome
+            }
             Channel::Ready { .. } => Timeout::Message,
             _ => Timeout::Channel,
         };

@@ -52,8 +52,11 @@ pub struct Timeouts {
     pub authentication: Duration,
     /// From asking for a channel to its readiness, and from its end to the relay's word for it: 10 s.
     pub channel: Duration,
-    /// From leaving the queue to the final reply: 60 s. Raise it for large messages on slow links.
+    /// From leaving the queue to the end of data: 60 s. Raise it for large messages on slow links.
     pub message: Duration,
+    /// From the end of data to the final reply: 10 minutes (RFC 5321, section 4.5.3.2.6). A client that gives up earlier
+    /// sends again what is delivered all the same; a relay that is gone is found out by its silence long before.
+    pub outcome: Duration,
 }
 
 impl Default for Timeouts {
@@ -63,6 +66,7 @@ impl Default for Timeouts {
             authentication: Duration::from_secs(30),
             channel: Duration::from_secs(10),
             message: Duration::from_secs(60),
+            outcome: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -104,8 +108,10 @@ impl ClientConfig {
             authentication,
             channel,
             message,
+            outcome,
         } = &mut self.timeouts;
-        for timer in [open, authentication, channel, message, &mut self.heartbeat] {
+        let heartbeat = &mut self.heartbeat;
+        for timer in [open, authentication, channel, message, outcome, heartbeat] {
             *timer = (*timer).max(Duration::from_millis(1));
         }
         self

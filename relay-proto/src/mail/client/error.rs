@@ -52,9 +52,12 @@ pub enum Timeout {
     /// The relay did not open a channel in time.
     #[error("the relay did not open an SMTP channel in time")]
     Channel,
-    /// The final reply did not come in time.
-    #[error("the message was not accepted in time")]
+    /// The message could not be sent whole in time.
+    #[error("the message could not be sent whole in time")]
     Message,
+    /// The server did not answer the end of data in time.
+    #[error("the server did not say in time what became of the message")]
+    Outcome,
 }
 
 impl Error {

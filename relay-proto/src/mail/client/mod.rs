@@ -330,7 +330,7 @@ impl Client {
                     self.link_lost(now, Error::Protocol(violation), None);
                 }
             },
-            Change::Written => self.fill_channel(),
+            Change::Written => self.fill_channel(now),
             Change::Lost(error) => self.lose(now, error),
         }
     }

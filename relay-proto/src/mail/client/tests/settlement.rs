@@ -141,17 +141,18 @@ fn a_channel_error_is_retried_after_the_time_the_relay_names() {
 }
 
 #[test]
-fn a_message_timeout_after_the_end_of_data_is_in_doubt() {
+fn no_answer_to_the_end_of_data_in_time_is_in_doubt() {
     let mut bench = Bench::new(|config| config.heartbeat = Duration::MAX);
     bench.send_mail();
     bench.authenticate();
     bench.until_end_of_data();
-    bench.elapse("message");
+    bench.elapse("outcome");
+    assert_eq!(bench.now, Time::ZERO.after(600 * SECOND));
     assert!(bench.events.iter().any(|event| matches!(
         event,
         Event::InDoubt {
             sending_again: true,
-            error: Error::Timeout(Timeout::Message),
+            error: Error::Timeout(Timeout::Outcome),
             ..
         }
     )));
