@@ -76,6 +76,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod application;
 mod endpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -89,6 +90,7 @@ mod random;
 pub mod smtp;
 mod time;
 
+pub use application::{Application, Missed, Stopped};
 pub use endpoint::{Endpoint, EndpointError, StreamAddress, WebSocketUrl};
 pub use link::{BackoffPolicy, LinkError};
 pub use machine::{Action, CloseCode, Closure, Deadline, Frame, Input, LinkId, Machine, OpenError};

@@ -1,13 +1,13 @@
 //! Accepts links: a loop per listener, a task per connection.
 
 use crate::{
-    config::Context,
-    fault,
+    context::Context,
     link::{self, Fact},
-    transport::{ByteStream, Socket, Transport, WebSocket, websocket_config},
+    transport::{ByteStream, Socket, Transport, WebSocket},
 };
 use relay_proto::Input;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, websocket};
+use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -35,9 +35,6 @@ pub(crate) struct Door {
     pub(crate) ending: watch::Receiver<bool>,
 }
 
-/// How long to wait after the system could not give a connection, mostly for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// Accepts connections until the hub ends.
 pub(crate) async fn accept(listener: TcpListener, door: Door) {
     let handshakes = Arc::new(Semaphore::new(door.context.config.max_handshakes.max(1)));
@@ -52,10 +49,10 @@ pub(crate) async fn accept(listener: TcpListener, door: Door) {
                 Ok((tcp, peer)) => {
                     tokio::spawn(door.clone().receive(tcp, peer, permit));
                 }
-                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) if fault::is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
-                    sleep(PAUSE).await;
+                    sleep(PAUSE_AFTER_FAILED_ACCEPT).await;
                 }
             }
         }
@@ -64,17 +61,6 @@ pub(crate) async fn accept(listener: TcpListener, door: Door) {
         _ = ending.wait_for(|ending| *ending) => {}
         () = accepting => {}
     }
-}
-
-/// Whether the connection that was to be accepted has failed, and not the listener.
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
 }
 
 impl Door {
@@ -112,15 +98,12 @@ impl Door {
     ///
     /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
     async fn upgrade(&self, mut socket: Box<dyn Socket>) -> io::Result<WebSocket<Box<dyn Socket>>> {
-        let config = websocket_config(self.context.config.max_frame_bytes);
+        let config = websocket::config(self.context.config.max_frame_bytes);
         // The socket is lent, so that a client that asks for something else still gets an answer.
         match accept_async_with_config(&mut socket, Some(config)).await {
             Ok(_) => {}
             Err(error) => {
-                if let Some(refusal) = fault::refusal(&error) {
-                    let answer = format!(
-                        "HTTP/1.1 {refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-                    );
+                if let Some(answer) = fault::refusal(&error) {
                     socket.write_all(answer.as_bytes()).await?;
                     link::drain(&mut socket).await;
                 }

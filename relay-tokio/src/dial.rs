@@ -1,12 +1,12 @@
 //! Opens links: name lookup, TCP, TLS, WebSocket upgrade.
 
 use crate::{
-    config::Context,
-    fault,
+    context::Context,
     link::Link,
-    transport::{ByteStream, Socket, WebSocket, websocket_config},
+    transport::{ByteStream, Socket, WebSocket},
 };
 use relay_proto::{Endpoint, Input, OpenError};
+use relay_transport::{fault, websocket};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use tokio::net::{TcpStream, lookup_host};
@@ -20,7 +20,7 @@ pub(crate) async fn dial(link: Link, endpoint: Endpoint, context: Arc<Context>) 
         Endpoint::WebSocket(url) => {
             let opened = async {
                 let socket = connect(&name, url.host(), url.port(), url.is_tls(), &context).await?;
-                let config = websocket_config(context.config.max_frame_bytes);
+                let config = websocket::config(context.config.max_frame_bytes);
                 let (websocket, _) = client_async_with_config(url.as_str(), socket, Some(config))
                     .await
                     .map_err(|error| fault::upgrade(name, error))?;

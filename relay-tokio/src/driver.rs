@@ -2,11 +2,12 @@
 
 use crate::{
     accept::{self, Door, Kind},
-    config::{Config, Context},
+    context::Context,
     hub::Hub,
     link::Fact,
 };
-use relay_proto::{Machine, Time};
+use relay_proto::{Application, Machine, Stopped, Time};
+use relay_transport::Config;
 use std::{fmt, sync::Arc};
 use tokio::{
     net::TcpListener,
@@ -14,37 +15,6 @@ use tokio::{
     task::AbortHandle,
 };
 use tokio_rustls::TlsAcceptor;
-
-/// What stands behind a machine: it takes the news and may answer at once.
-///
-/// Both methods run on the hub's task and must not block it; what takes time goes into a task of its own
-/// that comes back with [`Driver::call`]. A closure over machine, time and event is an application, too.
-pub trait Application<M: Machine>: Send + 'static {
-    /// Takes an event. Commands may be given to the machine on the spot.
-    fn handle_event(&mut self, machine: &mut M, now: Time, event: M::Event);
-
-    /// Learns, once, that the last [`Driver`] is gone, so that no more calls can come.
-    ///
-    /// The machine keeps running unless this tells it to end. Does nothing by default.
-    fn handle_abandoned(&mut self, machine: &mut M, now: Time) {
-        let _ = (machine, now);
-    }
-}
-
-impl<M, F> Application<M> for F
-where
-    M: Machine,
-    F: FnMut(&mut M, Time, M::Event) + Send + 'static,
-{
-    fn handle_event(&mut self, machine: &mut M, now: Time, event: M::Event) {
-        self(machine, now, event);
-    }
-}
-
-/// The machine has ended, so the call was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the machine has ended")]
-pub struct Stopped;
 
 pub(crate) type Command<M, A> = Box<dyn FnOnce(&mut M, &mut A, Time) + Send>;
 

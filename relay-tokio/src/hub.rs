@@ -1,17 +1,19 @@
 //! The loop around the pump: one task that owns machine and application.
 
 use crate::{
-    config::Context,
+    context::Context,
     dial::dial,
-    driver::{Application, Command},
+    driver::Command,
     link::{self, Fact, Handle},
 };
-use relay_proto::{Action, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time};
+use relay_proto::{
+    Action, Application, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time,
+};
+use relay_transport::FAR;
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
     sync::Arc,
-    time::Duration,
 };
 use tokio::{
     select,
@@ -22,9 +24,6 @@ use tokio::{
 
 /// Steps of the machine between two chances for the other tasks of the runtime.
 const STEPS_PER_TURN: usize = 256;
-
-/// A wake-up nobody waits for: about 30 years. Later ones cannot be told to every clock.
-const FAR: Duration = Duration::from_secs(1 << 30);
 
 pub(crate) struct Hub<M, A> {
     pump: Pump<M>,

@@ -54,32 +54,24 @@
 //! - A machine that ends closes its listeners and, with [`GOING_AWAY`](relay_proto::CloseCode::GOING_AWAY), its links.
 
 mod accept;
-mod config;
+mod context;
 mod dial;
 mod driver;
-mod fault;
 mod hub;
 mod link;
 pub mod mail;
 mod tls;
 mod transport;
 
-pub use config::Config;
-pub use driver::{Application, Driver, Stopped, spawn, spawn_with};
+pub use driver::{Driver, spawn, spawn_with};
+pub use relay_proto::{Application, Stopped};
+pub use relay_transport::{
+    Config, seed,
+    tls::{TlsError, certificates_from_pem},
+};
 pub use rustls::pki_types::CertificateDer;
-pub use tls::{TlsError, certificates_from_pem, tls_acceptor};
+pub use tls::tls_acceptor;
 pub use tokio_rustls::TlsAcceptor;
-
-/// 32 bytes from the operating system, to seed a machine's [`Random`](relay_proto::Random).
-///
-/// # Panics
-///
-/// Where the operating system has no source of randomness, which no supported platform lacks.
-pub fn seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).expect("the operating system has a source of randomness");
-    seed
-}
 
 /// The README's example, compiled with the other examples.
 #[cfg(doctest)]

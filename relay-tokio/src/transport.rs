@@ -1,9 +1,9 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
-use crate::fault;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
+use relay_transport::{PIECE, fault, websocket};
 use std::{
     future::Future,
     mem::MaybeUninit,
@@ -11,13 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Message, Utf8Bytes,
-        protocol::{CloseFrame, WebSocketConfig, frame::coding},
-    },
-};
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 /// TCP, or TLS over it.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -53,22 +47,6 @@ pub(crate) trait Transport: Send {
     fn socket(&mut self) -> &mut Self::Socket;
 }
 
-/// Bytes read from the socket at once, and written to it at the latest.
-///
-/// Every WebSocket keeps a read buffer of this size for as long as it lives, so it is small.
-const BUFFER: usize = 4096;
-
-/// How to configure a WebSocket that takes frames of up to `max_frame_bytes`.
-pub(crate) fn websocket_config(max_frame_bytes: usize) -> WebSocketConfig {
-    // The write buffer has no limit of its own: it is flushed before it takes a frame while it is over
-    // `BUFFER`, so it holds at most that and the one frame the machine has asked to send.
-    WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
-        .max_message_size(Some(max_frame_bytes))
-        .max_frame_size(Some(max_frame_bytes))
-}
-
 /// A WebSocket, client or server.
 pub(crate) struct WebSocket<S>(pub(crate) WebSocketStream<S>);
 
@@ -83,19 +61,8 @@ impl<S: Socket> Transport for WebSocket<S> {
         let Some(message) = ready!(self.0.poll_next_unpin(context)) else {
             return Poll::Ready(Err(fault::end_of_stream()));
         };
-        let frame = match message.map_err(fault::while_reading)? {
-            Message::Text(text) => Frame::Text(text.into()),
-            Message::Binary(bytes) => Frame::Binary(bytes),
-            // A ping or pong has at most 125 bytes, whatever the limit (RFC 6455, section 5.5).
-            Message::Ping(bytes) => return Poll::Ready(Ok(Frame::Ping(bytes))),
-            Message::Pong(bytes) => return Poll::Ready(Ok(Frame::Pong(bytes))),
-            Message::Close(close) => return Poll::Ready(Err(fault::closed_by_peer(close))),
-            Message::Frame(_) => unreachable!("raw frames are never read"),
-        };
-        if frame.len() > limit {
-            return Poll::Ready(Err(fault::too_big(frame.len(), limit)));
-        }
-        Poll::Ready(Ok(frame))
+        let message = message.map_err(fault::while_reading)?;
+        Poll::Ready(websocket::received(message, limit))
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Closure>> {
@@ -105,14 +72,7 @@ impl<S: Socket> Transport for WebSocket<S> {
     }
 
     fn start_send(&mut self, frame: Frame) -> Result<(), Closure> {
-        let message = match frame {
-            Frame::Text(bytes) => Message::Text(
-                Utf8Bytes::try_from(bytes).map_err(|_| fault::own_text_is_not_utf8())?,
-            ),
-            Frame::Binary(bytes) => Message::Binary(bytes),
-            Frame::Ping(bytes) => Message::Ping(bytes),
-            Frame::Pong(bytes) => Message::Pong(bytes),
-        };
+        let message = websocket::to_send(frame)?;
         self.0
             .start_send_unpin(message)
             .map_err(fault::while_writing)
@@ -148,18 +108,10 @@ impl<S: Socket> Transport for WebSocket<S> {
 
 impl<S: Socket> WebSocket<S> {
     async fn send_close(&mut self, code: CloseCode, reason: &str) -> bool {
-        // A control frame has at most 125 bytes, two of which are the code (RFC 6455, section 5.5).
-        let reason = &reason[..reason.floor_char_boundary(123)];
-        let close = CloseFrame {
-            code: coding::CloseCode::from(code.0),
-            reason: reason.into(),
-        };
+        let close = websocket::close_frame(code, reason);
         self.0.send(Message::Close(Some(close))).await.is_ok()
     }
 }
-
-/// The longest run of bytes handed up as one frame.
-const PIECE: usize = 16 * 1024;
 
 /// A byte stream; every frame is a run of its bytes.
 pub(crate) struct ByteStream<S> {

@@ -4,6 +4,7 @@
 mod arguments;
 mod demo;
 mod harness;
+mod own_runtime;
 mod round;
 #[cfg(unix)]
 mod stopping;

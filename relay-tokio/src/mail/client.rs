@@ -1,16 +1,16 @@
 //! The handle to a running mail client.
 
-use super::{Missed, news};
-use crate::{Application, Config, Driver, Stopped, seed, spawn_with};
+use super::news;
+use crate::{Config, Driver, seed, spawn_with};
 use futures_util::Stream;
 use relay_proto::{
-    Time,
+    Application, Missed, Stopped, Time,
     mail::client::{
-        self as machine, ClientConfig, ConnectionState, Error, Event, Receipt, Refused, Statistics,
-        Submission, SubmissionId, Unsettled,
+        self as machine, ClientConfig, ConnectionState, Event, Receipt, Receipts, SendError,
+        Statistics, Submission, SubmissionId, Unsettled,
     },
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 
 /// A running mail client. Cheap to clone; all clones are the same client.
@@ -46,7 +46,7 @@ impl Client {
     pub fn start(config: ClientConfig, transport: Config) -> Self {
         let machine = machine::Client::new(config, seed(), Time::ZERO);
         let driver = spawn_with(machine, transport, |_| Desk {
-            waiting: BTreeMap::new(),
+            receipts: Receipts::default(),
             news: news::sender(),
         });
         Self { driver }
@@ -73,12 +73,11 @@ impl Client {
     /// [`SendError::Stopped`] where the client had ended, which keeps nothing.
     pub async fn enqueue(&self, submission: Submission) -> Result<Ticket, SendError> {
         let accepted = self.driver.call(|client, desk, now| {
-            let id = client.submit(now, submission)?;
             let (tell, outcome) = oneshot::channel();
-            desk.waiting.insert(id, tell);
+            let id = desk.receipts.submit(client, now, submission, tell)?;
             Ok(Ticket { id, outcome })
         });
-        accepted.await?.map_err(SendError::Refused)
+        accepted.await?
     }
 
     /// Takes a waiting submission back; none where it is unknown, being sent, or settled.
@@ -89,8 +88,8 @@ impl Client {
     pub async fn cancel(&self, id: SubmissionId) -> Result<Option<Submission>, Stopped> {
         self.driver
             .call(move |client, desk, now| {
-                let submission = client.cancel(now, id)?;
-                desk.waiting.remove(&id);
+                // Without its sender, the ticket says that it was taken back.
+                let (submission, _) = desk.receipts.cancel(client, now, id)?;
                 Some(submission)
             })
             .await
@@ -204,58 +203,17 @@ impl Ticket {
     }
 }
 
-/// Why a submission has no receipt.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// It was not accepted; it is in here, whole.
-    #[error(transparent)]
-    Refused(Refused),
-    /// It was accepted and failed.
-    #[error(transparent)]
-    Failed(Error),
-    /// The client ended first. [`Client::shutdown`] has returned it.
-    #[error("the client was shut down before the message was settled")]
-    Unsettled {
-        /// Whether it was sent whole already, so that it may have been delivered.
-        in_doubt: bool,
-    },
-    /// It was taken back with [`Client::cancel`].
-    #[error("taken back before it was sent")]
-    Cancelled,
-    /// The client had ended.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
 /// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
 struct Desk {
-    waiting: BTreeMap<SubmissionId, oneshot::Sender<Result<Receipt, SendError>>>,
+    receipts: Receipts<oneshot::Sender<Result<Receipt, SendError>>>,
     news: broadcast::Sender<Event>,
-}
-
-impl Desk {
-    fn tell(&mut self, id: SubmissionId, outcome: Result<Receipt, SendError>) {
-        if let Some(waiting) = self.waiting.remove(&id) {
-            // Who no longer waits has dropped its ticket.
-            let _ = waiting.send(outcome);
-        }
-    }
 }
 
 impl Application<machine::Client> for Desk {
     fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {
-        if let Some((id, outcome)) = event.outcome() {
-            let outcome = outcome
-                .cloned()
-                .map_err(|error| SendError::Failed(error.clone()));
-            self.tell(id, outcome);
-        } else if let Event::Terminated { left } = &event {
-            for Unsettled { id, in_doubt, .. } in left {
-                let in_doubt = *in_doubt;
-                self.tell(*id, Err(SendError::Unsettled { in_doubt }));
-            }
-        }
+        // Who no longer waits has dropped its ticket.
+        let tell = |waiting: oneshot::Sender<_>, outcome| drop(waiting.send(outcome));
+        self.receipts.settle(&event, tell);
         // Without a listener there is nobody to tell.
         let _ = self.news.send(event);
     }

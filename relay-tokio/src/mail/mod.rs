@@ -4,6 +4,9 @@ mod client;
 mod news;
 mod relay;
 
-pub use client::{Client, SendError, Ticket};
-pub use news::Missed;
-pub use relay::{KeyDirectory, Presented, Relay};
+pub use client::{Client, Ticket};
+pub use relay::{KeyDirectory, Relay};
+pub use relay_proto::{
+    Missed,
+    mail::{client::SendError, relay::Presented},
+};

@@ -1,15 +1,11 @@
 //! Events for any number of readers, none of which can hold up the machine.
 
 use futures_util::{Stream, stream};
+use relay_proto::Missed;
 use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 
 /// Events kept for a reader that is behind; beyond that it is told how many it has missed.
 const KEPT: usize = 1024;
-
-/// How many events a reader was too slow for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} events were missed")]
-pub struct Missed(pub u64);
 
 pub(super) fn sender<E: Clone>() -> Sender<E> {
     Sender::new(KEPT)

@@ -1,16 +1,16 @@
 //! The handle to a running mail relay.
 
-use super::{Missed, news};
-use crate::{Application, Config, Driver, Stopped, seed, spawn_with};
+use super::news;
+use crate::{Config, Driver, seed, spawn_with};
 use futures_util::Stream;
 use relay_proto::{
-    Time,
+    Application, LinkId, Missed, Stopped, Time,
     mail::{
-        relay::{self as machine, Event, Policy, RelayConfig},
-        wire::{ApiKey, Denied},
+        relay::{self as machine, Event, Policy, Presented, RelayConfig},
+        wire::Denied,
     },
 };
-use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::broadcast, task::AbortHandle, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -30,18 +30,6 @@ where
     async fn look_up(&self, presented: Presented) -> Result<Policy, Denied> {
         self(presented)
     }
-}
-
-/// What a client shows when it knocks.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Presented {
-    /// The key.
-    pub key: ApiKey,
-    /// Name and version of the client's software, as it says.
-    pub agent: Option<String>,
-    /// Where it comes from.
-    pub peer: Option<IpAddr>,
 }
 
 /// A running mail relay. Cheap to clone; all clones are the same relay.
@@ -157,23 +145,16 @@ impl Relay {
 
 /// Stands behind the machine: has keys decided and passes events on.
 struct Desk {
-    decide: Box<dyn Fn(relay_proto::LinkId, Presented) + Send>,
+    decide: Box<dyn Fn(LinkId, Presented) + Send>,
     news: broadcast::Sender<Event>,
 }
 
 impl Application<machine::Relay> for Desk {
     fn handle_event(&mut self, _relay: &mut machine::Relay, _now: Time, event: Event) {
-        if let Event::KeyPresented {
-            link,
-            key,
-            agent,
-            peer,
-        } = event
-        {
-            (self.decide)(link, Presented { key, agent, peer });
-        } else {
+        match Presented::from_event(event) {
+            Ok((link, presented)) => (self.decide)(link, presented),
             // Without a listener there is nobody to tell.
-            let _ = self.news.send(event);
+            Err(event) => drop(self.news.send(event)),
         }
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod event;
 mod output;
 mod policy;
+mod presented;
 mod timers;
 mod trouble;
 mod upstream;
@@ -13,6 +14,7 @@ mod upstream;
 pub use config::RelayConfig;
 pub use event::{Event, Refused};
 pub use policy::{Domain, Policy, RecipientPattern};
+pub use presented::Presented;
 
 use self::{
     client_link::{Channel, ClientLink, Early, Serving, State},

@@ -3,7 +3,7 @@
 use relay_proto::{CloseCode, Closure, OpenError};
 use rustls::CertificateError;
 use std::{io, time::Duration};
-use tokio_tungstenite::tungstenite::{
+use tungstenite::{
     self,
     error::{CapacityError, ProtocolError},
     handshake::client::Response,
@@ -11,32 +11,36 @@ use tokio_tungstenite::tungstenite::{
 };
 
 /// The transport has failed.
-pub(crate) fn lost(error: io::Error) -> Closure {
+pub fn lost(error: io::Error) -> Closure {
     Closure::Lost {
         detail: io_detail(&error),
     }
 }
 
-pub(crate) fn end_of_stream() -> Closure {
+/// The peer has ended the connection without a goodbye.
+pub fn end_of_stream() -> Closure {
     Closure::Lost {
         detail: "the peer has ended the connection".to_owned(),
     }
 }
 
-pub(crate) fn too_big(size: usize, limit: usize) -> Closure {
+/// A message was larger than allowed.
+pub fn too_big(size: usize, limit: usize) -> Closure {
     Closure::Violation {
         code: CloseCode::MESSAGE_TOO_BIG,
         detail: format!("a message of {size} bytes, above the limit of {limit}"),
     }
 }
 
-pub(crate) fn own_text_is_not_utf8() -> Closure {
+/// This side's machine has broken its word; see [`relay_proto::Frame::Text`].
+pub fn own_text_is_not_utf8() -> Closure {
     Closure::Lost {
         detail: "this side tried to send a text message that is not UTF-8".to_owned(),
     }
 }
 
-pub(crate) fn closed_by_peer(close: Option<CloseFrame>) -> Closure {
+/// The peer has sent a close frame.
+pub fn closed_by_peer(close: Option<CloseFrame>) -> Closure {
     match close {
         Some(close) => Closure::Peer {
             code: Some(CloseCode(close.code.into())),
@@ -50,7 +54,7 @@ pub(crate) fn closed_by_peer(close: Option<CloseFrame>) -> Closure {
 }
 
 /// Reading a WebSocket has failed: who is at fault?
-pub(crate) fn while_reading(error: tungstenite::Error) -> Closure {
+pub fn while_reading(error: tungstenite::Error) -> Closure {
     use tungstenite::Error;
     match error {
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
@@ -70,7 +74,7 @@ pub(crate) fn while_reading(error: tungstenite::Error) -> Closure {
 }
 
 /// Writing to a WebSocket has failed.
-pub(crate) fn while_writing(error: tungstenite::Error) -> Closure {
+pub fn while_writing(error: tungstenite::Error) -> Closure {
     match error {
         tungstenite::Error::Io(error) => lost(error),
         error => Closure::Lost {
@@ -79,26 +83,29 @@ pub(crate) fn while_writing(error: tungstenite::Error) -> Closure {
     }
 }
 
-pub(crate) fn unresolved(endpoint: String, error: &io::Error) -> OpenError {
+/// The name lookup has failed.
+pub fn unresolved(endpoint: String, error: &io::Error) -> OpenError {
     OpenError::Unreachable {
         endpoint,
         detail: format!("the host name cannot be resolved ({error})"),
     }
 }
 
-pub(crate) fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
+/// The connection could not be made, or broke before it was of use.
+pub fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
     OpenError::Unreachable {
         endpoint,
         detail: io_detail(error),
     }
 }
 
-pub(crate) fn tls_unavailable(endpoint: String, detail: String) -> OpenError {
+/// This side cannot do TLS with that peer.
+pub fn tls_unavailable(endpoint: String, detail: String) -> OpenError {
     OpenError::Tls { endpoint, detail }
 }
 
 /// The TLS handshake has failed.
-pub(crate) fn tls(endpoint: String, error: &io::Error) -> OpenError {
+pub fn tls(endpoint: String, error: &io::Error) -> OpenError {
     let tls_error = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -138,7 +145,7 @@ fn certificate_detail(problem: &CertificateError) -> String {
 }
 
 /// The WebSocket upgrade has failed, on the client's side.
-pub(crate) fn upgrade(endpoint: String, error: tungstenite::Error) -> OpenError {
+pub fn upgrade(endpoint: String, error: tungstenite::Error) -> OpenError {
     use tungstenite::Error;
     let not_websocket = |endpoint, detail: &str| OpenError::NotWebSocket {
         endpoint,
@@ -178,22 +185,23 @@ fn retry_after(response: &Response) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The HTTP status line and headers that tell a client why it gets no WebSocket; none: say nothing.
-pub(crate) fn refusal(error: &tungstenite::Error) -> Option<&'static str> {
+/// The HTTP response that tells a client why it gets no WebSocket; none: say nothing.
+pub fn refusal(error: &tungstenite::Error) -> Option<String> {
     use tungstenite::Error;
-    match error {
-        Error::Protocol(ProtocolError::WrongHttpMethod) => {
-            Some("405 Method Not Allowed\r\nAllow: GET")
-        }
+    let status_and_headers = match error {
+        Error::Protocol(ProtocolError::WrongHttpMethod) => "405 Method Not Allowed\r\nAllow: GET",
         Error::Protocol(
             ProtocolError::MissingConnectionUpgradeHeader
             | ProtocolError::MissingUpgradeWebSocketHeader
             | ProtocolError::MissingSecWebSocketVersionHeader,
-        ) => Some("426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"),
-        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::Io(_) => None,
-        Error::Capacity(_) | Error::AttackAttempt => Some("431 Request Header Fields Too Large"),
-        _ => Some("400 Bad Request"),
-    }
+        ) => "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::Io(_) => return None,
+        Error::Capacity(_) | Error::AttackAttempt => "431 Request Header Fields Too Large",
+        _ => "400 Bad Request",
+    };
+    Some(format!(
+        "HTTP/1.1 {status_and_headers}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    ))
 }
 
 fn io_detail(error: &io::Error) -> String {
@@ -206,4 +214,15 @@ fn io_detail(error: &io::Error) -> String {
         io::ErrorKind::TimedOut => "no answer".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Whether the connection that was to be accepted has failed, and not the listener.
+pub fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
 }

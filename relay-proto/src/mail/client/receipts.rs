@@ -1,0 +1,93 @@
+//! Who waits for which submission, for the bindings' handles.
+
+use super::{Client, Error, Event, Receipt, Refused, Submission, SubmissionId, Unsettled};
+use crate::{Stopped, Time};
+use alloc::collections::BTreeMap;
+
+/// Why a submission has no receipt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It was not accepted; it is in here, whole.
+    #[error(transparent)]
+    Refused(Refused),
+    /// It was accepted and failed.
+    #[error(transparent)]
+    Failed(Error),
+    /// The client ended first. Whoever ended it has been given the submission back.
+    #[error("the client was shut down before the message was settled")]
+    Unsettled {
+        /// Whether it was sent whole already, so that it may have been delivered.
+        in_doubt: bool,
+    },
+    /// It was taken back before it was sent.
+    #[error("taken back before it was sent")]
+    Cancelled,
+    /// The client had ended.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// The waiting of one client's submissions: a `W` for each, used once, when the submission ends.
+///
+/// A binding chooses what a `W` is: one end of a channel, a waker, a closure.
+#[derive(Debug)]
+pub struct Receipts<W> {
+    waiting: BTreeMap<SubmissionId, W>,
+}
+
+impl<W> Default for Receipts<W> {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl<W> Receipts<W> {
+    /// Queues a submission that somebody waits for.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Refused`], where the client refuses it; nobody waits then.
+    pub fn submit(
+        &mut self,
+        client: &mut Client,
+        now: Time,
+        submission: Submission,
+        waiting: W,
+    ) -> Result<SubmissionId, SendError> {
+        let id = client.submit(now, submission).map_err(SendError::Refused)?;
+        self.waiting.insert(id, waiting);
+        Ok(id)
+    }
+
+    /// Takes a waiting submission back, and with it the one who waits; none where the client does not give it back.
+    pub fn cancel(
+        &mut self,
+        client: &mut Client,
+        now: Time,
+        id: SubmissionId,
+    ) -> Option<(Submission, Option<W>)> {
+        let submission = client.cancel(now, id)?;
+        Some((submission, self.waiting.remove(&id)))
+    }
+
+    /// Passes on what an event says about submissions somebody waits for.
+    pub fn settle(&mut self, event: &Event, mut tell: impl FnMut(W, Result<Receipt, SendError>)) {
+        let mut tell = |id: &SubmissionId, outcome| {
+            if let Some(waiting) = self.waiting.remove(id) {
+                tell(waiting, outcome);
+            }
+        };
+        if let Some((id, outcome)) = event.outcome() {
+            let failed = |error: &Error| SendError::Failed(error.clone());
+            tell(&id, outcome.cloned().map_err(failed));
+        } else if let Event::Terminated { left } = event {
+            for Unsettled { id, in_doubt, .. } in left {
+                let in_doubt = *in_doubt;
+                tell(id, Err(SendError::Unsettled { in_doubt }));
+            }
+        }
+    }
+}
