@@ -23,6 +23,9 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "mail/lettre.rs"]
+mod lettre;
+
 type Inbox = mpsc::UnboundedReceiver<Vec<u8>>;
 type Answer = Box<dyn FnMut(&mut Server, Time, ServerEvent) + Send>;
 

@@ -1,6 +1,8 @@
 //! Mail on tokio: handles to the machines of [`relay_proto::mail`].
 
 mod client;
+#[cfg(feature = "lettre")]
+pub mod lettre;
 mod news;
 mod relay;
 
