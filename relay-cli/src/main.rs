@@ -1,6 +1,7 @@
 //! The program `relay`: serves, sends and demonstrates mail over durable relay links.
 
 mod args;
+mod bridge;
 mod config;
 mod demo;
 mod failure;
@@ -9,6 +10,9 @@ mod mailbox;
 mod rules;
 mod send;
 mod serve;
+mod signals;
+mod submit;
+mod uplink;
 
 use args::Command;
 use failure::Failure;
@@ -28,6 +32,7 @@ fn run() -> Result<ExitCode, Failure> {
     match command {
         Command::Demo => runtime.block_on(demo::demo()),
         Command::Serve(arguments) => runtime.block_on(serve::serve(arguments)),
+        Command::Bridge(arguments) => runtime.block_on(bridge::bridge(arguments)),
         Command::Send(arguments) => runtime.block_on(send::send(arguments)),
     }
 }
