@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::{bridge::BridgeArgs, config::Layer, failure::Failure, uplink::Uplink};
+use crate::{
+    bridge::BridgeArgs, config::Layer, failure::Failure, sendmail::RawArgs, uplink::Uplink,
+};
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     error::ErrorKind,
@@ -36,6 +38,9 @@ pub(crate) enum Command {
     /// Take mail by SMTP on this machine and send it through a relay
     #[command(after_long_help = crate::bridge::NOTES)]
     Bridge(BridgeArgs),
+    /// Send one message from standard input, with the flags of sendmail
+    #[command(after_long_help = crate::sendmail::NOTES, disable_version_flag = true, disable_help_flag = true)]
+    Sendmail(RawArgs),
 }
 
 const SERVE_NOTES: &str = "\
@@ -163,7 +168,7 @@ impl Command {
             Self::Serve(serve) => serve.layer.settle(matches),
             Self::Send(send) => send.uplink.settle(matches),
             Self::Bridge(bridge) => bridge.uplink.settle(matches),
-            Self::Demo => {}
+            Self::Demo | Self::Sendmail(_) => {}
         }
     }
 }

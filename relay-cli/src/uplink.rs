@@ -57,7 +57,8 @@ impl Uplink {
         let mut transport = Config::default();
         if let Some(path) = &self.ca {
             let wrong = |error: &dyn std::fmt::Display| {
-                Failure::usage(format_args!("--ca {}: {error}", path.display()))
+                let path = path.display();
+                Failure::usage(format_args!("the certificates in {path}: {error}"))
             };
             let pem = fs::read(path).map_err(|error| wrong(&error))?;
             transport.extra_roots = certificates_from_pem(&pem).map_err(|error| wrong(&error))?;

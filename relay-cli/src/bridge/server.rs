@@ -3,7 +3,7 @@
 use super::{BridgeArgs, desk::Desk, log};
 use crate::{
     failure::Failure,
-    submit::{Budget, Forwarder},
+    submit::{Budget, Forwarder, MAX_SENDING},
 };
 use futures_util::StreamExt;
 use relay_proto::{
@@ -19,10 +19,6 @@ const MAX_LINKS: usize = 100;
 
 /// Messages that wait for the relay at a time: one a link, and a report for each. Their bytes are counted elsewhere.
 const MAX_WAITING: usize = 2 * MAX_LINKS;
-
-/// The most patience with one sending: a mail program waits for ten minutes (RFC 5321, section 4.5.3.2.6), in
-/// which a message may be sent twice and may have waited for others.
-const MAX_SENDING: Duration = Duration::from_secs(4 * 60);
 
 /// A running bridge.
 #[derive(Debug)]

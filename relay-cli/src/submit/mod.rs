@@ -16,6 +16,10 @@ use report::report;
 use std::{future::Future, pin::pin, time::Duration};
 use tokio::select;
 
+/// The most patience with one sending: a mail program waits for ten minutes (RFC 5321, section 4.5.3.2.6), in
+/// which a message may be sent twice and may have waited for others.
+pub(crate) const MAX_SENDING: Duration = Duration::from_secs(4 * 60);
+
 /// The longest a message waits for those before it. Whoever handed it in waits, too, and RFC 5321, section 4.5.3.2.6,
 /// lets that end after ten minutes; sending takes its part of them.
 const MAX_WAIT: Duration = Duration::from_secs(120);

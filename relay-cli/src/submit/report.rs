@@ -90,11 +90,11 @@ fn compose(
 fn header_of(content: &[u8]) -> String {
     let content = &content[..content.len().min(MAX_HEADER)];
     let text = String::from_utf8_lossy(content);
-    let end = ["\r\n\r\n", "\n\n"]
-        .iter()
-        .filter_map(|end| text.find(end))
-        .min();
-    text[..end.unwrap_or(text.len())].to_owned()
+    // Line ends of both kinds may be in one message.
+    let header = text.split_inclusive('\n');
+    header
+        .take_while(|line| !line.trim_end().is_empty())
+        .collect()
 }
 
 /// A status field knows ASCII only, and takes no line end.
@@ -129,7 +129,7 @@ mod tests {
             refused("carol@example.net", "No such\nuser"),
             refused("dave@example.net", "d\u{e9}j\u{e0}"),
         ];
-        let content = b"Subject: x\r\nMessage-ID: <1@example.org>\r\n\r\nsecret";
+        let content = b"Subject: x\r\nMessage-ID: <1@example.org>\n\r\nsecret";
         let text = compose(&host_name, &sender, &rejected, content);
         let report = MessageParser::default().parse(&text).unwrap();
         assert_eq!(report.content_type().unwrap().ctype(), "multipart");
