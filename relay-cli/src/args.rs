@@ -1,16 +1,18 @@
 //! The command line.
 
-use crate::{config::Layer, failure::Failure};
+use crate::{
+    bridge::BridgeArgs, config::Layer, failure::Failure, sendmail::RawArgs, uplink::Uplink,
+};
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     error::ErrorKind,
 };
 use relay_proto::{
-    Priority, WebSocketUrl,
+    Priority,
     mail::wire::ApiKey,
     smtp::{Address, AddressError, ReversePath},
 };
-use std::{convert::Infallible, num::NonZeroU32, path::PathBuf};
+use std::{convert::Infallible, path::PathBuf};
 
 /// Durable relay links for mail: SMTP through a WebSocket.
 #[derive(Debug, Parser)]
@@ -33,6 +35,12 @@ pub(crate) enum Command {
     /// Send messages through a relay
     #[command(after_long_help = SEND_NOTES)]
     Send(SendArgs),
+    /// Take mail by SMTP on this machine and send it through a relay
+    #[command(after_long_help = crate::bridge::NOTES)]
+    Bridge(BridgeArgs),
+    /// Send one message from standard input, with the flags of sendmail
+    #[command(after_long_help = crate::sendmail::NOTES, disable_version_flag = true, disable_help_flag = true)]
+    Sendmail(RawArgs),
 }
 
 const SERVE_NOTES: &str = "\
@@ -84,15 +92,8 @@ pub(crate) struct ServeArgs {
 /// What `relay send` is given.
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// The relay's address: ws://HOST:PORT/ or wss://HOST:PORT/
-    #[arg(long, value_name = "URL", env = "RELAY_URL")]
-    pub(crate) url: WebSocketUrl,
-    /// The API key; better given in the environment or a file, where other users do not see it
-    #[arg(long, value_name = "KEY", env = "RELAY_API_KEY", hide_env_values = true, value_parser = api_key)]
-    pub(crate) api_key: Option<ApiKey>,
-    /// A file whose first line that is neither empty nor a # comment is the API key
-    #[arg(long, value_name = "FILE", env = "RELAY_API_KEY_FILE")]
-    pub(crate) api_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) uplink: Uplink,
     /// The envelope's sender, to whom failures are reported; "<>" for nobody
     #[arg(long, value_name = "ADDRESS", value_parser = reverse_path)]
     pub(crate) from: ReversePath,
@@ -102,12 +103,6 @@ pub(crate) struct SendArgs {
     /// How urgent the messages are
     #[arg(long, value_enum, default_value = "normal")]
     pub(crate) priority: PriorityName,
-    /// Trust the certificates in this PEM file, besides those the system trusts
-    #[arg(long, value_name = "FILE", env = "RELAY_CA")]
-    pub(crate) ca: Option<PathBuf>,
-    /// How often to try to connect before giving up
-    #[arg(long, value_name = "N", default_value = "3")]
-    pub(crate) attempts: NonZeroU32,
     /// Messages (RFC 5322), one a file; "-" or none: one from standard input
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
@@ -172,15 +167,9 @@ impl Command {
     fn settle(&mut self, matches: &ArgMatches) {
         match self {
             Self::Serve(serve) => serve.layer.settle(matches),
-            Self::Send(send) => {
-                if is_shadowed(matches, "api_key", "api_key_file") {
-                    send.api_key = None;
-                }
-                if is_shadowed(matches, "api_key_file", "api_key") {
-                    send.api_key_file = None;
-                }
-            }
-            Self::Demo => {}
+            Self::Send(send) => send.uplink.settle(matches),
+            Self::Bridge(bridge) => bridge.uplink.settle(matches),
+            Self::Demo | Self::Sendmail(_) => {}
         }
     }
 }

@@ -30,7 +30,7 @@ use tracing_subscriber::EnvFilter;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
 
 /// The largest message a relay takes unless told otherwise: 64 MiB, more than any large mail provider takes.
-const MAX_MESSAGE_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: u64 = 64 << 20;
 
 /// What one place says: the command line with the environment, or a file.
 #[derive(Args, Debug, Default, Deserialize)]
@@ -308,10 +308,10 @@ fn read_file(path: &Path) -> Result<Layer, ConfigError> {
 
 /// A filter for log lines that was checked and is compiled when it is used.
 #[derive(Clone, Debug)]
-struct LogFilter(String);
+pub(crate) struct LogFilter(String);
 
 impl LogFilter {
-    fn filter(self) -> EnvFilter {
+    pub(crate) fn filter(self) -> EnvFilter {
         EnvFilter::new(self.0)
     }
 }

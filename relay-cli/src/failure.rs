@@ -10,20 +10,20 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// What the caller has a code for.
+    pub(crate) fn new(code: u8, message: impl fmt::Display) -> Self {
+        let message = message.to_string();
+        Self { code, message }
+    }
+
     /// The command line, the settings or a file named there are wrong.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
-        Self {
-            code: 2,
-            message: message.to_string(),
-        }
+        Self::new(2, message)
     }
 
     /// Anything that fails later.
     pub(crate) fn running(message: impl fmt::Display) -> Self {
-        Self {
-            code: 1,
-            message: message.to_string(),
-        }
+        Self::new(1, message)
     }
 
     /// The exit code.

@@ -1,6 +1,7 @@
 //! The program `relay`: serves, sends and demonstrates mail over durable relay links.
 
 mod args;
+mod bridge;
 mod config;
 mod demo;
 mod failure;
@@ -8,7 +9,11 @@ mod keys;
 mod mailbox;
 mod rules;
 mod send;
+mod sendmail;
 mod serve;
+mod signals;
+mod submit;
+mod uplink;
 
 use args::Command;
 use failure::Failure;
@@ -23,11 +28,18 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode, Failure> {
-    let command = args::parse(std::env::args_os())?;
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(arguments) = sendmail::is_called(&arguments) {
+        let runtime = Runtime::new().map_err(Failure::running)?;
+        return runtime.block_on(sendmail::sendmail(arguments));
+    }
+    let command = args::parse(arguments)?;
     let runtime = Runtime::new().map_err(Failure::running)?;
     match command {
         Command::Demo => runtime.block_on(demo::demo()),
         Command::Serve(arguments) => runtime.block_on(serve::serve(arguments)),
+        Command::Bridge(arguments) => runtime.block_on(bridge::bridge(arguments)),
+        Command::Sendmail(raw) => runtime.block_on(sendmail::sendmail(&raw.arguments)),
         Command::Send(arguments) => runtime.block_on(send::send(arguments)),
     }
 }

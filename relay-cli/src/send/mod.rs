@@ -4,28 +4,20 @@ mod delays;
 mod source;
 mod verdict;
 
-use crate::{args::SendArgs, failure::Failure, keys};
+use crate::{args::SendArgs, failure::Failure};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use relay_proto::{
     OutboxLimits,
-    mail::{
-        client::{ClientConfig, Receipt, Submission},
-        wire::ApiKey,
-    },
+    mail::client::{Receipt, Submission},
     smtp::Envelope,
 };
-use relay_tokio::{
-    Config, certificates_from_pem,
-    mail::{Client, SendError},
-};
+use relay_tokio::mail::{Client, SendError};
 use source::Source;
 use std::{
     cell::Cell,
-    fs,
     io::{self, Write},
-    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -37,40 +29,22 @@ const AT_ONCE: usize = 4;
 /// From this many messages on a progress bar is worth its line.
 const MANY: usize = 10;
 
-/// The slowest line a message of any size should get through, in bytes a second.
-const SLOWEST_LINE: u64 = 32 * 1024;
-
 /// Sends messages and says what became of each.
 ///
 /// # Errors
 ///
 /// Where there is no use in beginning: no key, no envelope, a file that cannot be read.
 pub(crate) async fn send(arguments: SendArgs) -> Result<ExitCode, Failure> {
-    let api_key = api_key(arguments.api_key, arguments.api_key_file.as_deref())?;
-    let mut transport = Config::default();
-    if let Some(path) = &arguments.ca {
-        let wrong = |error: &dyn std::fmt::Display| {
-            Failure::usage(format_args!("--ca {}: {error}", path.display()))
-        };
-        let pem = fs::read(path).map_err(|error| wrong(&error))?;
-        transport.extra_roots = certificates_from_pem(&pem).map_err(|error| wrong(&error))?;
-    }
     let envelope = Envelope::new(arguments.from, arguments.to).map_err(Failure::usage)?;
     let sources = source::open(arguments.files)?;
 
-    if !arguments.url.is_tls() && !is_this_machine(arguments.url.host()) {
-        eprintln!(
-            "warning: {} is not encrypted: key and mail can be read on the way; use wss://",
-            arguments.url
-        );
+    if let Some(warning) = arguments.uplink.warning() {
+        eprintln!("warning: {warning}");
     }
-    let mut config = ClientConfig::new(arguments.url, api_key);
-    config.agent = concat!("relay-cli/", env!("CARGO_PKG_VERSION")).to_owned();
-    config.reconnect.attempts = Some(arguments.attempts.get() - 1);
+    let largest = sources.iter().map(Source::len).max().unwrap_or(0);
+    let (mut config, transport) = arguments.uplink.configure(largest)?;
     // Few messages are queued at once here, however large they are.
     config.queue = OutboxLimits::new(AT_ONCE, usize::MAX);
-    let largest = sources.iter().map(Source::len).max().unwrap_or(0);
-    config.timeouts.message += Duration::from_secs(largest / SLOWEST_LINE);
     let started = Instant::now();
     let client = Client::start(config, transport);
     let bar = progress_bar(sources.len());
@@ -86,30 +60,6 @@ pub(crate) async fn send(arguments: SendArgs) -> Result<ExitCode, Failure> {
     let verdict = send_all(&template, sources, &bar).await;
     client.shutdown(Duration::ZERO).await;
     Ok(verdict.exit_code())
-}
-
-fn api_key(given: Option<ApiKey>, file: Option<&Path>) -> Result<ApiKey, Failure> {
-    match (given, file) {
-        (Some(key), None) => {
-            keys::check(&key).map_err(Failure::usage)?;
-            Ok(key)
-        }
-        (None, Some(path)) => {
-            let keys = keys::read(path).map_err(Failure::usage)?;
-            Ok(keys.into_iter().next().expect("there is one at least"))
-        }
-        (Some(_), Some(_)) => Err(Failure::usage(
-            "--api-key and --api-key-file exclude each other: give one of them",
-        )),
-        (None, None) => Err(Failure::usage(
-            "no API key: give --api-key, --api-key-file or RELAY_API_KEY",
-        )),
-    }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let address = host.parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// What all messages have in common.
@@ -213,19 +163,4 @@ fn progress_bar(messages: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} messages, {eta} left")
         .expect("the template is valid");
     ProgressBar::new(messages as u64).with_style(style)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_is_this_machine() {
-        for host in ["localhost", "127.0.0.1", "127.1.2.3", "::1"] {
-            assert!(is_this_machine(host), "{host}");
-        }
-        for host in ["relay.example", "192.0.2.1", "::", "localhost.example"] {
-            assert!(!is_this_machine(host), "{host}");
-        }
-    }
 }

@@ -2,6 +2,18 @@
 
 use relay_proto::mail::relay::{Event, Refused};
 use relay_tokio::mail::Missed;
+use std::io::{self, IsTerminal};
+use tracing_subscriber::EnvFilter;
+
+/// Begins to log, to standard error.
+pub(crate) fn start(filter: EnvFilter) {
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
 
 /// Logs an event. Routine is `info` where it is about mail, `debug` where it is about connections.
 pub(super) fn event(event: &Result<Event, Missed>) {

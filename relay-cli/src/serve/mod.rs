@@ -1,15 +1,13 @@
 //! `relay serve`: runs a relay until it is told to stop.
 
-mod log;
+pub(crate) mod log;
 mod service;
-mod signals;
 
 pub(crate) use service::Service;
 
-use crate::{args::ServeArgs, config::Settings, failure::Failure};
-use signals::Signals;
+use crate::{args::ServeArgs, config::Settings, failure::Failure, signals::Signals};
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
     time::Duration,
 };
@@ -27,12 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 pub(crate) async fn serve(arguments: ServeArgs) -> Result<ExitCode, Failure> {
     let settings =
         Settings::gather(arguments.layer, arguments.config.as_deref()).map_err(Failure::usage)?;
-    tracing_subscriber::fmt()
-        .with_env_filter(settings.log.clone())
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    log::start(settings.log.clone());
     let mut signals = Signals::new().map_err(Failure::running)?;
     let service = Service::start(settings).await?;
     warn_of_plain_text(&service);

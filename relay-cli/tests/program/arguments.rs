@@ -161,7 +161,7 @@ fn send_looks_at_everything_before_it_connects() {
                 &good,
                 &good,
             ],
-            &["--ca", "no certificate"],
+            &["the certificates in", "no certificate"],
         ),
         (
             &[

@@ -1,0 +1,214 @@
+//! Where mail programs hand in their messages.
+
+use crate::submit::{Budget, Draft, Forwarder, Outcome, Told, no_room};
+use ipnet::IpNet;
+use relay_proto::{
+    LinkId, Time,
+    smtp::{ForwardPath, MailParameters, Reply, ReversePath, Server, ServerEvent, reply},
+};
+use relay_tokio::{Application, Driver};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+use tokio::sync::oneshot;
+
+/// Answers the server's questions and gives complete messages to the relay's client.
+pub(super) struct Desk {
+    driver: Driver<Server, Self>,
+    forwarder: Forwarder,
+    /// From where mail is taken; empty: from anywhere.
+    networks: Vec<IpNet>,
+    budget: Budget,
+    visits: BTreeMap<LinkId, Visit>,
+}
+
+/// One connection of a mail program.
+#[derive(Debug)]
+struct Visit {
+    peer: Option<IpAddr>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Idle,
+    Drafting(Draft),
+    /// The message is with the client, which learns from this that the mail program has left.
+    Waiting {
+        _present: oneshot::Sender<()>,
+    },
+}
+
+impl Desk {
+    pub(super) const fn new(
+        driver: Driver<Server, Self>,
+        forwarder: Forwarder,
+        networks: Vec<IpNet>,
+        budget: Budget,
+    ) -> Self {
+        Self {
+            driver,
+            forwarder,
+            networks,
+            budget,
+            visits: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an event, and answers it where it is a question that can be answered at once.
+    fn handle(&mut self, event: ServerEvent) -> Option<(LinkId, Reply)> {
+        match event {
+            ServerEvent::Opened { link, peer } => {
+                tracing::debug!(%link, ?peer, "mail program connected");
+                let stage = Stage::Idle;
+                self.visits.insert(link, Visit { peer, stage });
+                None
+            }
+            ServerEvent::Mail {
+                link,
+                reverse_path,
+                parameters,
+            } => Some((link, self.mail(link, reverse_path, &parameters))),
+            ServerEvent::Recipient { link, forward_path } => {
+                Some((link, self.recipient(link, forward_path)))
+            }
+            ServerEvent::Content { link, content } => {
+                if let Some(Stage::Drafting(draft)) = self.stage(link) {
+                    draft.add_content(&content);
+                }
+                None
+            }
+            ServerEvent::EndOfContent { link } => {
+                let refusal = self.end_of_content(link)?;
+                tracing::info!(%link, "message refused: {refusal}");
+                Some((link, refusal))
+            }
+            ServerEvent::Reset { link } => {
+                if let Some(stage) = self.stage(link) {
+                    *stage = Stage::Idle;
+                }
+                None
+            }
+            ServerEvent::Closed { link, why } => {
+                tracing::debug!(%link, "mail program gone: {why}");
+                self.visits.remove(&link);
+                None
+            }
+            ServerEvent::Refused { count } => {
+                tracing::warn!(count, "mail programs sent away");
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn stage(&mut self, link: LinkId) -> Option<&mut Stage> {
+        self.visits.get_mut(&link).map(|visit| &mut visit.stage)
+    }
+
+    fn mail(
+        &mut self,
+        link: LinkId,
+        reverse_path: ReversePath,
+        parameters: &MailParameters,
+    ) -> Reply {
+        let Some(visit) = self.visits.get_mut(&link) else {
+            return nothing_begun();
+        };
+        let peer = visit.peer.map(|peer| peer.to_canonical());
+        let is_welcome = |peer| self.networks.iter().any(|network| network.contains(&peer));
+        if !self.networks.is_empty() && !peer.is_some_and(is_welcome) {
+            tracing::warn!(%link, ?peer, "mail refused: not from an allowed network");
+            return reply(550, "5.7.1", "Mail is not taken from your network");
+        }
+        if self.budget.refuses(parameters.size.unwrap_or(1)) {
+            tracing::warn!(%link, "mail refused: no room");
+            return no_room();
+        }
+        visit.stage = Stage::Drafting(Draft::new(reverse_path, self.budget.clone()));
+        reply(250, "2.1.0", "Sender ok")
+    }
+
+    fn recipient(&mut self, link: LinkId, forward_path: ForwardPath) -> Reply {
+        let Some(Stage::Drafting(draft)) = self.stage(link) else {
+            return nothing_begun();
+        };
+        draft.add_recipient(forward_path);
+        // Whether it is known behind the relay is seen when the message goes there.
+        reply(250, "2.1.5", "Recipient ok")
+    }
+
+    /// Gives the message to the client, or says why not.
+    fn end_of_content(&mut self, link: LinkId) -> Option<Reply> {
+        let (present, absent) = oneshot::channel();
+        let waiting = Stage::Waiting { _present: present };
+        let stage = self.stage(link)?;
+        let Stage::Drafting(draft) = std::mem::replace(stage, waiting) else {
+            return Some(nothing_begun());
+        };
+        let (envelope, content, share) = match draft.finish() {
+            Ok(message) => message,
+            Err(refusal) => return Some(refusal),
+        };
+        let (forwarder, driver) = (self.forwarder.clone(), self.driver.clone());
+        tokio::spawn(async move {
+            let (from, recipients) = (
+                envelope.reverse_path().clone(),
+                envelope.forward_paths().len(),
+            );
+            let bytes = content.len();
+            let gone = async {
+                // Nothing is ever sent, so this is an end, and that is the news.
+                let _ = absent.await;
+            };
+            let outcome = forwarder.forward(envelope, content, gone).await;
+            drop(share);
+            let reply = outcome.reply();
+            if reply.is_positive() {
+                tracing::info!(%link, %from, recipients, bytes, "message relayed: {reply}");
+            } else {
+                tracing::warn!(%link, %from, recipients, bytes, "message not relayed: {reply}");
+            }
+            let answered = driver.call(move |server, _, now| server.respond(now, link, reply));
+            if answered.await != Ok(true) {
+                tracing::warn!(%link, %from, "the mail program left before it was answered");
+            }
+            follow_report(outcome).await;
+        });
+        None
+    }
+}
+
+/// Says what became of the report to a sender, which nobody else will.
+async fn follow_report(outcome: Outcome) {
+    let Outcome::Partly { told, .. } = outcome else {
+        return;
+    };
+    match told {
+        Told::Report(ticket) => match ticket.receipt().await {
+            Ok(receipt) => tracing::info!("report to the sender relayed: {}", receipt.reply),
+            Err(error) => tracing::error!("report to the sender not relayed: {error}"),
+        },
+        Told::Nobody => {}
+        Told::Failed(error) => tracing::error!("report to the sender not relayed: {error}"),
+    }
+}
+
+fn nothing_begun() -> Reply {
+    reply(503, "5.5.1", "MAIL first")
+}
+
+impl Application<Server> for Desk {
+    fn handle_event(&mut self, server: &mut Server, now: Time, event: ServerEvent) {
+        if let Some((link, reply)) = self.handle(event) {
+            // A mail program that has left meanwhile needs no answer.
+            server.respond(now, link, reply);
+        }
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk")
+            .field("visits", &self.visits.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! `relay bridge`: a mail server for programs on this machine, whose mail goes through a relay.
+
+mod arguments;
+mod desk;
+mod log;
+mod server;
+
+pub(crate) use arguments::{BridgeArgs, NOTES};
+
+use crate::{failure::Failure, serve, signals::Signals};
+use server::BridgeServer;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::select;
+
+/// How long mail under way may take after the first request to stop: less than the 30 s after which
+/// service managers commonly kill.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Runs a bridge until it is told to stop.
+///
+/// # Errors
+///
+/// Where it cannot start with these settings, or ends without having been told to.
+pub(crate) async fn bridge(arguments: BridgeArgs) -> Result<ExitCode, Failure> {
+    arguments.check()?;
+    serve::log::start(arguments.log.clone().filter());
+    if let Some(warning) = arguments.uplink.warning() {
+        tracing::warn!("{warning}");
+    }
+    let mut signals = Signals::new().map_err(Failure::running)?;
+    let server = BridgeServer::start(arguments).await?;
+    // Whoever started this may have stopped reading; that is no reason to end.
+    let _ = writeln!(io::stdout(), "listening on smtp://{}", server.address());
+    select! {
+        () = server.finished() => return Err(Failure::running("the bridge has ended by itself")),
+        name = signals.next() => tracing::info!("{name}: finishing the messages under way"),
+    }
+    select! {
+        () = server.drain(PATIENCE) => {}
+        name = signals.next() => {
+            tracing::warn!("{name} again: stopping at once");
+            server.stop().await;
+        }
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
