@@ -193,3 +193,7 @@ impl Link {
             .get_or_insert_with(|| Instant::now() + close_timeout);
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -22,7 +22,7 @@ fn answer(address: SocketAddr, request: &str) -> String {
 
 #[test]
 fn what_is_no_upgrade_request_gets_an_http_answer() {
-    let (mut server, address) = Rig::server(Probe::new(), config());
+    let (server, address) = Rig::server(Probe::new(), config());
     let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(70_000));
     let cases = [
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 426 "),
@@ -46,7 +46,7 @@ fn a_peer_that_never_finishes_its_request_is_cut_and_lets_others_in() {
     let mut config = config();
     config.handshake_timeout = Duration::from_millis(100);
     config.max_handshakes = 1;
-    let (mut server, address) = Rig::server(Probe::new(), config);
+    let (server, address) = Rig::server(Probe::new(), config);
     let mut slow = tcp(address);
     slow.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     // Waits in the backlog until the slow one is cut.
@@ -57,7 +57,7 @@ fn a_peer_that_never_finishes_its_request_is_cut_and_lets_others_in() {
 
 #[test]
 fn accepted_links_have_ids_of_their_own() {
-    let (mut server, address) = Rig::server(Probe::new(), config());
+    let (server, address) = Rig::server(Probe::new(), config());
     let mut first = connect(address);
     let one = server.accepted();
     let mut second = connect(address);
@@ -73,7 +73,7 @@ fn accepted_links_have_ids_of_their_own() {
 fn byte_streams_are_accepted_without_a_handshake() {
     let mut machine = Probe::new();
     machine.echoes = true;
-    let mut server = Rig::new(machine, config());
+    let server = Rig::new(machine, config());
     let (listener, address) = listener();
     server.driver.listen_stream(listener).unwrap();
     let mut tcp = tcp(address);
@@ -90,7 +90,7 @@ fn byte_streams_are_accepted_without_a_handshake() {
 
 #[test]
 fn the_end_of_the_machine_closes_links_and_listeners() {
-    let (mut server, address) = Rig::server(Probe::new(), config());
+    let (server, address) = Rig::server(Probe::new(), config());
     let mut peer = connect(address);
     server.accepted();
     server.tell(|machine| machine.finished = true);
@@ -111,7 +111,7 @@ fn the_end_of_the_machine_closes_links_and_listeners() {
 fn aborting_a_listener_leaves_its_links_alone() {
     let mut machine = Probe::new();
     machine.echoes = true;
-    let mut server = Rig::new(machine, config());
+    let server = Rig::new(machine, config());
     let (listener, address) = listener();
     let accepting = server.driver.listen_websocket(listener, None).unwrap();
     let mut peer = connect(address);

@@ -80,7 +80,7 @@ impl Rig {
         })
     }
 
-    pub(crate) fn opened(&mut self, endpoint: Endpoint) -> LinkId {
+    pub(crate) fn opened(&self, endpoint: Endpoint) -> LinkId {
         let link = self.open(endpoint);
         assert_eq!(self.next(), Input::Opened { link });
         link
@@ -100,11 +100,11 @@ impl Rig {
     }
 
     /// The next fact the machine was told.
-    pub(crate) fn next(&mut self) -> Input {
+    pub(crate) fn next(&self) -> Input {
         self.news.recv_timeout(HANGS).expect("hangs, or has gone")
     }
 
-    pub(crate) fn accepted(&mut self) -> LinkId {
+    pub(crate) fn accepted(&self) -> LinkId {
         match self.next() {
             Input::Accepted { link, peer } => {
                 assert_eq!(peer, Some("127.0.0.1".parse().unwrap()));
@@ -115,7 +115,7 @@ impl Rig {
     }
 
     /// The next frame; passes over what is written.
-    pub(crate) fn frame(&mut self) -> (LinkId, Frame) {
+    pub(crate) fn frame(&self) -> (LinkId, Frame) {
         loop {
             match self.next() {
                 Input::Frame { link, frame } => return (link, frame),
@@ -126,7 +126,7 @@ impl Rig {
     }
 
     /// The end of the link; passes over what comes before.
-    pub(crate) fn closed(&mut self, link: LinkId) -> Closure {
+    pub(crate) fn closed(&self, link: LinkId) -> Closure {
         loop {
             match self.next() {
                 Input::Closed { link: ended, why } if ended == link => return why,
@@ -137,7 +137,7 @@ impl Rig {
     }
 
     /// Nothing is left to be told: a call and its answer overtake nothing.
-    pub(crate) fn has_no_news(&mut self) -> bool {
+    pub(crate) fn has_no_news(&self) -> bool {
         self.tell(|_| ());
         self.news.try_recv().is_err()
     }
@@ -199,7 +199,7 @@ pub(crate) fn accept(listener: &TcpListener) -> Peer {
 }
 
 /// A link, and the plain peer at its other end.
-pub(crate) fn opened(rig: &mut Rig, address: SocketAddr, listener: &TcpListener) -> (LinkId, Peer) {
+pub(crate) fn opened(rig: &Rig, address: SocketAddr, listener: &TcpListener) -> (LinkId, Peer) {
     let link = rig.open(websocket(address));
     let peer = accept(listener);
     assert_eq!(rig.next(), Input::Opened { link });

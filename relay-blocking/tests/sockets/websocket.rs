@@ -33,8 +33,8 @@ fn close_frame(peer: &mut Peer) -> (u16, String) {
 
 #[test]
 fn two_machines_talk_in_both_directions() {
-    let (mut server, address) = Rig::server(echoing(), config());
-    let mut client = Rig::new(Probe::new(), config());
+    let (server, address) = Rig::server(echoing(), config());
+    let client = Rig::new(Probe::new(), config());
     let link = client.opened(websocket(address));
     server.accepted();
     let sent = [
@@ -54,7 +54,7 @@ fn two_machines_talk_in_both_directions() {
 fn pings_are_answered_and_reported_also_while_reading_pauses() {
     let mut machine = Probe::new();
     machine.pauses_after_frame = true;
-    let (mut server, address) = Rig::server(machine, config());
+    let (server, address) = Rig::server(machine, config());
     let mut peer = connect(address);
     let link = server.accepted();
     peer.send(Message::Ping("1".into())).unwrap();
@@ -71,8 +71,8 @@ fn pings_are_answered_and_reported_also_while_reading_pauses() {
 #[test]
 fn every_send_is_answered_by_written_in_order() {
     let (listener, address) = listener();
-    let mut client = Rig::new(Probe::new(), config());
-    let (link, mut peer) = opened(&mut client, address, &listener);
+    let client = Rig::new(Probe::new(), config());
+    let (link, mut peer) = opened(&client, address, &listener);
     for number in 0..100 {
         client.send(link, text(&number.to_string()));
     }
@@ -86,8 +86,8 @@ fn every_send_is_answered_by_written_in_order() {
 #[test]
 fn the_machine_closes_with_its_code_after_what_it_sent() {
     let (listener, address) = listener();
-    let mut client = Rig::new(Probe::new(), config());
-    let (link, mut peer) = opened(&mut client, address, &listener);
+    let client = Rig::new(Probe::new(), config());
+    let (link, mut peer) = opened(&client, address, &listener);
     client.send(link, text("last words"));
     let reason = "ü".repeat(100);
     client.close(link, CloseCode(4001), &reason);
@@ -105,7 +105,7 @@ fn the_machine_closes_with_its_code_after_what_it_sent() {
 
 #[test]
 fn the_peer_closes_and_gets_its_answer() {
-    let (mut server, address) = Rig::server(Probe::new(), config());
+    let (server, address) = Rig::server(Probe::new(), config());
     for close in [
         None,
         Some(CloseFrame {
@@ -130,7 +130,7 @@ fn the_peer_closes_and_gets_its_answer() {
 
 #[test]
 fn a_reset_is_a_loss() {
-    let (mut server, address) = Rig::server(Probe::new(), config());
+    let (server, address) = Rig::server(Probe::new(), config());
     let peer = connect(address);
     let link = server.accepted();
     // What is dropped with unread bytes in it is reset.
@@ -144,7 +144,7 @@ fn a_reset_is_a_loss() {
 
 #[test]
 fn an_end_without_goodbye_is_a_loss() {
-    let (mut server, address) = Rig::server(Probe::new(), config());
+    let (server, address) = Rig::server(Probe::new(), config());
     drop(connect(address).into_inner());
     let link = server.accepted();
     assert!(matches!(server.closed(link), Closure::Lost { .. }));
@@ -153,8 +153,8 @@ fn an_end_without_goodbye_is_a_loss() {
 #[test]
 fn a_peer_that_ignores_the_close_is_dropped() {
     let (listener, address) = listener();
-    let mut client = Rig::new(Probe::new(), config());
-    let (link, peer) = opened(&mut client, address, &listener);
+    let client = Rig::new(Probe::new(), config());
+    let (link, peer) = opened(&client, address, &listener);
     client.close(link, CloseCode::NORMAL, "");
     assert_eq!(client.closed(link), Closure::Local);
     let mut tcp = peer.into_inner();
@@ -167,8 +167,8 @@ fn a_peer_that_ignores_the_close_is_dropped() {
 #[test]
 fn a_peer_that_reads_nothing_cannot_hold_up_the_close() {
     let (listener, address) = listener();
-    let mut client = Rig::new(Probe::new(), config());
-    let (link, _peer) = opened(&mut client, address, &listener);
+    let client = Rig::new(Probe::new(), config());
+    let (link, _peer) = opened(&client, address, &listener);
     for _ in 0..64 {
         client.send(link, Frame::Binary(vec![0; 1 << 20].into()));
     }
@@ -194,7 +194,7 @@ fn what_breaks_the_rules_is_closed_with_the_right_code() {
     machine.limit = 100;
     let mut patient = config();
     patient.close_timeout = HANGS;
-    let (mut server, address) = Rig::server(machine, patient);
+    let (server, address) = Rig::server(machine, patient);
     for (frame, expected) in cases {
         let mut peer = connect(address);
         let link = server.accepted();
@@ -218,7 +218,7 @@ fn what_breaks_the_rules_is_closed_with_the_right_code() {
 fn a_limit_that_grows_is_known_before_the_answer_arrives() {
     let mut machine = Probe::new();
     machine.limit = 100;
-    let (mut server, address) = Rig::server(machine, config());
+    let (server, address) = Rig::server(machine, config());
     let mut peer = connect(address);
     let link = server.accepted();
     server.tell(move |machine| {
@@ -239,7 +239,7 @@ fn while_the_limit_is_zero_the_peer_has_to_wait() {
     const LENGTH: usize = 256 * 1024;
     let mut machine = Probe::new();
     machine.pauses_after_frame = true;
-    let (mut server, address) = Rig::server(machine, config());
+    let (server, address) = Rig::server(machine, config());
     let mut peer = connect(address);
     let link = server.accepted();
     let sending = thread::spawn(move || {
