@@ -1,92 +1,15 @@
-//! A machine that does what a test tells it and reports all it is told, and peers for it.
+//! The probe on this binding, and peers for it.
 
-use relay_proto::{
-    Action, CloseCode, Closure, Deadline, Endpoint, Frame, Input, LinkId, Machine, Time,
-};
+pub(crate) use crate::probe::Probe;
+use relay_proto::{Action, CloseCode, Closure, Endpoint, Frame, Input, LinkId, Time};
 use relay_tokio::{Application, Config, Driver, spawn};
-use std::{
-    collections::{BTreeSet, VecDeque},
-    future::Future,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::timeout,
 };
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
-
-pub(crate) struct Probe {
-    pub(crate) actions: VecDeque<Action>,
-    pub(crate) news: VecDeque<Input>,
-    /// The read limit of every link that is not paused.
-    pub(crate) limit: usize,
-    pub(crate) paused: BTreeSet<LinkId>,
-    /// Links pause by themselves after every frame.
-    pub(crate) pauses_after_frame: bool,
-    pub(crate) echoes: bool,
-    pub(crate) finished: bool,
-    dialled: u64,
-}
-
-impl Probe {
-    pub(crate) const fn new() -> Self {
-        Self {
-            actions: VecDeque::new(),
-            news: VecDeque::new(),
-            limit: 1 << 20,
-            paused: BTreeSet::new(),
-            pauses_after_frame: false,
-            echoes: false,
-            finished: false,
-            dialled: 0,
-        }
-    }
-}
-
-impl Machine for Probe {
-    type Event = Input;
-
-    fn handle_input(&mut self, _now: Time, input: Input) {
-        if let Input::Frame { link, frame } = &input {
-            if self.pauses_after_frame {
-                self.paused.insert(*link);
-            }
-            if self.echoes && !matches!(frame, Frame::Ping(_) | Frame::Pong(_)) {
-                let (link, frame) = (*link, frame.clone());
-                self.actions.push_back(Action::Send { link, frame });
-            }
-        }
-        self.news.push_back(input);
-    }
-
-    fn handle_timeout(&mut self, _now: Time) {}
-
-    fn deadline(&self) -> Option<Deadline> {
-        None
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    fn poll_event(&mut self) -> Option<Input> {
-        self.news.pop_front()
-    }
-
-    fn read_limit(&self, link: LinkId) -> usize {
-        if self.paused.contains(&link) {
-            0
-        } else {
-            self.limit
-        }
-    }
-
-    fn is_finished(&self) -> bool {
-        self.finished
-    }
-}
 
 /// Passes every event on to the test.
 pub(crate) struct Reporter(mpsc::UnboundedSender<Input>);

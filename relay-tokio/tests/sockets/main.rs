@@ -4,4 +4,5 @@
 mod accept;
 mod common;
 mod dial;
+mod probe;
 mod websocket;

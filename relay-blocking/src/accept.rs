@@ -1,0 +1,184 @@
+//! Accepts links: listeners, and the connections that have still to become links.
+
+use crate::{
+    socket::Socket,
+    transport::{ByteStream, Transport, WebSocket},
+};
+use mio::net::{TcpListener, TcpStream};
+use relay_transport::{fault, websocket};
+use rustls::ServerConfig;
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Instant,
+};
+use tungstenite::{
+    HandshakeError, ServerHandshake, WebSocket as Protocol, accept_with_config,
+    handshake::{MidHandshake, server::NoCallback},
+    protocol::{Role, WebSocketConfig},
+};
+
+/// What a listener expects of a connection.
+#[derive(Clone)]
+pub(crate) enum Kind {
+    WebSocket(Option<Arc<ServerConfig>>),
+    Stream,
+}
+
+/// A listener, and how many of its connections have proved nothing yet.
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    pub(crate) kind: Kind,
+    pub(crate) handshakes: usize,
+    /// Set where the system could not give a connection: when to try again.
+    pub(crate) paused: Option<Instant>,
+}
+
+/// An accepted connection that is not yet a link.
+pub(crate) struct Guest {
+    pub(crate) peer: SocketAddr,
+    stage: Stage,
+    config: WebSocketConfig,
+}
+
+enum Stage {
+    Arrived(TcpStream, Kind),
+    Securing(Socket),
+    Upgrading(Box<MidHandshake<ServerHandshake<Lent, NoCallback>>>, Lent),
+}
+
+/// Where the reception of a guest has come to.
+pub(crate) enum Reception {
+    Waiting(Guest),
+    Open(Box<dyn Transport>),
+    /// It wants no WebSocket and has been told so, as far as there is something to tell.
+    Refused(io::Error, Option<Socket>),
+}
+
+impl Guest {
+    pub(crate) fn new(
+        tcp: TcpStream,
+        peer: SocketAddr,
+        kind: Kind,
+        max_frame_bytes: usize,
+    ) -> Self {
+        Self {
+            peer,
+            stage: Stage::Arrived(tcp, kind),
+            config: websocket::config(max_frame_bytes),
+        }
+    }
+
+    /// Goes on as far as the socket allows.
+    pub(crate) fn proceed(self) -> Reception {
+        match self.stage {
+            Stage::Arrived(tcp, Kind::Stream) => {
+                Reception::Open(Box::new(ByteStream::new(Socket::Plain(tcp))))
+            }
+            Stage::Arrived(tcp, Kind::WebSocket(None)) => {
+                Self::secure(self.peer, Socket::Plain(tcp), self.config)
+            }
+            Stage::Arrived(tcp, Kind::WebSocket(Some(tls))) => match Socket::server(tcp, tls) {
+                Ok(socket) => Self::secure(self.peer, socket, self.config),
+                Err(error) => Reception::Refused(io::Error::other(error), None),
+            },
+            Stage::Securing(socket) => Self::secure(self.peer, socket, self.config),
+            Stage::Upgrading(handshake, lent) => {
+                Self::upgraded(self.peer, handshake.handshake(), lent, self.config)
+            }
+        }
+    }
+
+    fn secure(peer: SocketAddr, mut socket: Socket, config: WebSocketConfig) -> Reception {
+        match socket.handshake() {
+            Poll::Ready(Ok(())) => {
+                let lent = Lent(Arc::new(Mutex::new(socket)));
+                let handshake = accept_with_config(lent.clone(), Some(config));
+                Self::upgraded(peer, handshake, lent, config)
+            }
+            Poll::Ready(Err(error)) => Reception::Refused(error, None),
+            Poll::Pending => {
+                let stage = Stage::Securing(socket);
+                Reception::Waiting(Self {
+                    peer,
+                    stage,
+                    config,
+                })
+            }
+        }
+    }
+
+    /// The server's half of the opening handshake (RFC 6455, section 4.2).
+    ///
+    /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
+    fn upgraded(
+        peer: SocketAddr,
+        handshake: Result<Protocol<Lent>, HandshakeError<ServerHandshake<Lent, NoCallback>>>,
+        lent: Lent,
+        config: WebSocketConfig,
+    ) -> Reception {
+        match handshake {
+            Ok(websocket) => {
+                drop(websocket);
+                let websocket = Protocol::from_raw_socket(lent.back(), Role::Server, Some(config));
+                Reception::Open(Box::new(WebSocket::new(websocket)))
+            }
+            Err(HandshakeError::Interrupted(handshake)) => {
+                let stage = Stage::Upgrading(Box::new(handshake), lent);
+                Reception::Waiting(Self {
+                    peer,
+                    stage,
+                    config,
+                })
+            }
+            Err(HandshakeError::Failure(error)) => {
+                let answer = fault::refusal(&error);
+                let socket = answer.and_then(|answer| {
+                    let mut socket = lent.back();
+                    // Nothing was sent before, so there is room for it.
+                    let sent = socket
+                        .write_all(answer.as_bytes())
+                        .and_then(|()| socket.flush());
+                    sent.is_ok().then_some(socket)
+                });
+                Reception::Refused(io::Error::other(error), socket)
+            }
+        }
+    }
+}
+
+/// A socket lent to the handshake, so that a client that asks for something else still gets an answer.
+#[derive(Clone)]
+struct Lent(Arc<Mutex<Socket>>);
+
+impl Lent {
+    /// One thread alone uses a socket, so there is never anybody to wait for.
+    fn socket(&self) -> MutexGuard<'_, Socket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn back(self) -> Socket {
+        Arc::into_inner(self.0)
+            .expect("the handshake is over and has dropped its end")
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for Lent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket().read(buffer)
+    }
+}
+
+impl Write for Lent {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket().flush()
+    }
+}

@@ -1,0 +1,218 @@
+//! The handle to a running mail client.
+
+use super::{Events, news::News};
+use crate::{Config, Driver, seed, spawn_with};
+use relay_proto::{
+    Application, Stopped, Time,
+    mail::client::{
+        self as machine, ClientConfig, ConnectionState, Event, Receipt, Receipts, SendError,
+        Statistics, Submission, SubmissionId, Unsettled,
+    },
+};
+use std::{
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    time::Duration,
+};
+
+/// A running mail client. Cheap to clone; all clones are the same client.
+///
+/// ```no_run
+/// use relay_proto::{mail::{client::{ClientConfig, Submission}, wire::ApiKey}, smtp::{Address, Envelope}};
+/// use relay_blocking::{Config, mail::Client};
+///
+/// # fn send() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = ClientConfig::new("wss://relay.example/".parse()?, ApiKey::new("the key"));
+/// let client = Client::start(config, Config::default());
+/// let alice: Address = "alice@example.org".parse()?;
+/// let bob: Address = "bob@example.net".parse()?;
+/// let envelope = Envelope::new(alice, [bob])?;
+/// let receipt = client.send(Submission::message(envelope, "Subject: hello\r\n\r\nHello, Bob.\r\n".into()))?;
+/// println!("accepted: {}", receipt.reply);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// When the last clone is gone the client finishes what it has accepted, by its own rules for retries, and ends.
+#[derive(Clone, Debug)]
+pub struct Client {
+    driver: Driver<machine::Client, Desk>,
+}
+
+impl Client {
+    /// Starts a client on a thread of its own. It opens no connection before there is something to send.
+    ///
+    /// # Panics
+    ///
+    /// Where the system has no thread or no file descriptors left, like [`std::thread::spawn`].
+    pub fn start(config: ClientConfig, transport: Config) -> Self {
+        let machine = machine::Client::new(config, seed(), Time::ZERO);
+        let driver = spawn_with(machine, transport, |_| Desk {
+            receipts: Receipts::default(),
+            news: News::new(),
+        });
+        Self { driver }
+    }
+
+    /// Sends a submission and waits for its outcome.
+    ///
+    /// # Errors
+    ///
+    /// Where the submission was not accepted, it comes back in the error.
+    pub fn send(&self, submission: Submission) -> Result<Receipt, SendError> {
+        self.enqueue(submission)?.receipt()
+    }
+
+    /// Queues a submission and returns as soon as it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// Where the submission was not accepted, it comes back in the error.
+    pub fn enqueue(&self, submission: Submission) -> Result<Ticket, SendError> {
+        let accepted = self.driver.call(|client, desk, now| {
+            let (tell, outcome) = mpsc::channel();
+            let id = desk.receipts.submit(client, now, submission, tell)?;
+            Ok(Ticket { id, outcome })
+        });
+        accepted?
+    }
+
+    /// Takes a waiting submission back; none where it is unknown, being sent, or settled.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub fn cancel(&self, id: SubmissionId) -> Result<Option<Submission>, Stopped> {
+        self.driver.call(move |client, desk, now| {
+            // Without its sender, the ticket says that it was taken back.
+            let (submission, _) = desk.receipts.cancel(client, now, id)?;
+            Some(submission)
+        })
+    }
+
+    /// How many submissions leave before this one; none where it does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub fn position(&self, id: SubmissionId) -> Result<Option<usize>, Stopped> {
+        self.driver.call(move |client, _, _| client.position(id))
+    }
+
+    /// The client's numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub fn stats(&self) -> Result<Statistics, Stopped> {
+        self.driver.call(|client, _, _| client.statistics())
+    }
+
+    /// Where the connection stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub fn state(&self) -> Result<ConnectionState, Stopped> {
+        self.driver.call(|client, _, _| client.state())
+    }
+
+    /// The client's events from now on, with the client's time since its start.
+    ///
+    /// They end with the client. A reader that falls more than 1,024 events behind holds nobody up; it
+    /// gets [`Missed`](super::Missed) with their number in their place. Outcomes are never lost this way: they also
+    /// reach whoever waits for [`Ticket::receipt`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub fn events(&self) -> Result<Events<Event>, Stopped> {
+        self.driver.call(|_, desk, _| desk.news.subscribe())
+    }
+
+    /// Takes no more submissions, finishes those accepted for up to `patience`, closes the link and ends.
+    /// Returns what is left, which is nothing where the client had ended before.
+    pub fn shutdown(&self, patience: Duration) -> Vec<Unsettled> {
+        self.end(move |client, now| client.shutdown(now, patience))
+    }
+
+    /// Ends at once. Returns what is left, which is nothing where the client had ended before.
+    pub fn stop(&self) -> Vec<Unsettled> {
+        self.end(machine::Client::stop)
+    }
+
+    fn end(
+        &self,
+        command: impl FnOnce(&mut machine::Client, Time) + Send + 'static,
+    ) -> Vec<Unsettled> {
+        let subscribed = self.driver.call(|client, desk, now| {
+            let news = desk.news.subscribe();
+            command(client, now);
+            news
+        });
+        let mut unsettled = Vec::new();
+        for event in subscribed.into_iter().flatten() {
+            if let Ok(Event::Terminated { left }) = event {
+                unsettled = left;
+            }
+        }
+        self.driver.finished();
+        unsettled
+    }
+}
+
+/// An accepted submission.
+///
+/// Dropping it cancels nothing.
+#[derive(Debug)]
+pub struct Ticket {
+    id: SubmissionId,
+    outcome: Receiver<Result<Receipt, SendError>>,
+}
+
+impl Ticket {
+    /// The submission's id.
+    pub const fn id(&self) -> SubmissionId {
+        self.id
+    }
+
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    ///
+    /// Where the submission failed, or the client ended before it was settled.
+    pub fn receipt(self) -> Result<Receipt, SendError> {
+        self.outcome.recv().map_err(|_| SendError::Cancelled)?
+    }
+
+    /// Waits for the outcome for so long; the ticket comes back where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// The ticket, to go on waiting with.
+    pub fn receipt_within(self, patience: Duration) -> Result<Result<Receipt, SendError>, Self> {
+        match self.outcome.recv_timeout(patience) {
+            Ok(outcome) => Ok(outcome),
+            Err(RecvTimeoutError::Disconnected) => Ok(Err(SendError::Cancelled)),
+            Err(RecvTimeoutError::Timeout) => Err(self),
+        }
+    }
+}
+
+/// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
+struct Desk {
+    receipts: Receipts<Sender<Result<Receipt, SendError>>>,
+    news: News<Event>,
+}
+
+impl Application<machine::Client> for Desk {
+    fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {
+        // Who no longer waits has dropped its ticket.
+        let tell = |waiting: Sender<_>, outcome| drop(waiting.send(outcome));
+        self.receipts.settle(&event, tell);
+        self.news.send(&event);
+    }
+
+    fn handle_abandoned(&mut self, client: &mut machine::Client, now: Time) {
+        client.shutdown(now, Duration::MAX);
+    }
+}

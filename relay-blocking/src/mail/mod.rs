@@ -1,0 +1,13 @@
+//! Mail on plain threads: handles to the machines of [`relay_proto::mail`].
+
+mod client;
+mod news;
+mod relay;
+
+pub use client::{Client, Ticket};
+pub use news::Events;
+pub use relay::{KeyDirectory, Relay};
+pub use relay_proto::{
+    Missed,
+    mail::{client::SendError, relay::Presented},
+};

@@ -1,0 +1,135 @@
+//! TCP, or TLS over it, without waiting.
+
+use mio::net::TcpStream;
+use rustls::{
+    ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned,
+    pki_types::ServerName,
+};
+use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+    sync::Arc,
+    task::Poll,
+};
+
+/// A socket in non-blocking mode; what would wait fails with [`io::ErrorKind::WouldBlock`].
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Plain(TcpStream),
+    Client(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Server(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+/// Tells apart what failed and what only has to wait.
+pub(crate) fn would_block<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
+    }
+}
+
+impl Socket {
+    pub(crate) fn client(
+        tcp: TcpStream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let connection = ClientConnection::new(config, name)?;
+        Ok(Self::Client(Box::new(StreamOwned::new(connection, tcp))))
+    }
+
+    pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        let connection = ServerConnection::new(config)?;
+        Ok(Self::Server(Box::new(StreamOwned::new(connection, tcp))))
+    }
+
+    /// Goes on with the TLS handshake; ready at once where there is none.
+    pub(crate) fn handshake(&mut self) -> Poll<io::Result<()>> {
+        loop {
+            let done = match self {
+                Self::Client(tls) if tls.conn.is_handshaking() => {
+                    tls.conn.complete_io(&mut tls.sock)
+                }
+                Self::Server(tls) if tls.conn.is_handshaking() => {
+                    tls.conn.complete_io(&mut tls.sock)
+                }
+                _ => return Poll::Ready(Ok(())),
+            };
+            match would_block(done) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok((0, 0))) => {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Ends our direction, as far as the system takes it now.
+    pub(crate) fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => {}
+            Self::Client(tls) => tls.conn.send_close_notify(),
+            Self::Server(tls) => tls.conn.send_close_notify(),
+        }
+        // A peer that takes nothing now misses the goodbye of TLS and sees the end of TCP.
+        let _ = self.flush();
+        self.tcp().shutdown(Shutdown::Write)
+    }
+
+    /// Throws away a piece of what still comes; ready at its end.
+    ///
+    /// A socket closed with unread bytes in it makes the kernel reset the connection, and the peer may then
+    /// never see what was sent last.
+    pub(crate) fn discard(&mut self) -> Poll<io::Result<usize>> {
+        would_block(self.tcp().read(&mut [0; 4096]))
+    }
+
+    const fn tcp(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Client(tls) => &mut tls.sock,
+            Self::Server(tls) => &mut tls.sock,
+        }
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(bytes),
+            Self::Client(tls) => tls.write(bytes),
+            Self::Server(tls) => tls.write(bytes),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(buffer),
+            Self::Client(tls) => tls.read(buffer),
+            Self::Server(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.write_some(bytes) {
+            // A TLS connection whose buffer is full takes nothing, which is not the end of the stream.
+            Ok(0) if !matches!(self, Self::Plain(_)) => {
+                self.flush()?;
+                self.write_some(bytes)
+            }
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.flush(),
+            Self::Client(tls) => tls.flush(),
+            Self::Server(tls) => tls.flush(),
+        }
+    }
+}
