@@ -24,7 +24,8 @@ use std::{
 };
 use tungstenite::{Message, WebSocket, client, protocol::CloseFrame};
 
-/// How long a step of opening, or a peer that takes no bytes, may hold up the one thread there is.
+/// How long a peer that says nothing to the upgrade, or takes no bytes, may hold up the one thread there is. To connect takes
+/// as long as the operating system has it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -101,9 +102,9 @@ pub(crate) fn send(
                 None
             }
             // Nothing to do before something arrives or the deadline comes. So the one timer a runtime needs is the
-            // longest a read may take; that it is due the next `step` sees by itself.
+            // longest a read may take; that it is due the next `step` sees by itself. To wake early does no harm.
             Step::Wait { until } => {
-                let left = until.map_or(Duration::MAX, |deadline| deadline.at.since(now()));
+                let left = until.map_or(PATIENCE, |deadline| deadline.at.since(now()));
                 match &mut websocket {
                     Some((link, open)) => receive(*link, open, left),
                     None => {
@@ -150,6 +151,8 @@ fn receive(link: LinkId, open: &mut WebSocket<TcpStream>, left: Duration) -> Opt
         Ok(Message::Close(goodbye)) => {
             let code = goodbye.as_ref().map(|close| CloseCode(close.code.into()));
             let reason = goodbye.map_or_else(String::new, |close| close.reason.to_string());
+            // tungstenite has the answer ready; this sends it.
+            let _ = open.flush();
             let why = Closure::Peer { code, reason };
             return Some(Input::Closed { link, why });
         }
