@@ -37,7 +37,7 @@ Settings:
       api-key-file = \"/etc/relay/key\"     # or api-key = \"...\"
       ca = \"/etc/relay/ca.pem\"            # certificates to trust besides the system's
       domain = \"example.org\"              # of addresses without one; otherwise /etc/mailname, the host's name
-      sender = \"web@example.org\"          # without -f; otherwise the user's name at the domain
+      sender = \"web@example.org\"          # without -f; otherwise LOGNAME at the domain, or From
       attempts = 3                        # to connect
 
   Programs that call `sendmail` by a path can be given a link of that name to this program.

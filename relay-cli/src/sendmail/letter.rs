@@ -138,7 +138,9 @@ mod tests {
 
     fn complete(content: &[u8], sender: &str, name: Option<&str>) -> String {
         let people = People::new("example.org".parse().unwrap());
-        let sender = people.sender(Some(sender), None).unwrap();
+        let sender = people
+            .sender(Some(sender), None, &Letter::parse(content))
+            .unwrap();
         let mut letter = Letter::parse(content);
         letter.drop_blind_copies();
         String::from_utf8(letter.complete(&people, &sender, name)).unwrap()

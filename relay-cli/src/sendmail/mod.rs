@@ -83,7 +83,6 @@ async fn send(arguments: Arguments) -> Result<ExitCode, Failure> {
     // What is wrong with flags or settings is said before anything is read.
     let settings = Settings::gather(arguments.config.as_deref())?;
     let people = People::new(settings.domain.clone());
-    let sender = people.sender(arguments.sender.as_deref(), settings.sender.as_ref())?;
     let named = people.named(&arguments.recipients)?;
     if named.is_empty() && !arguments.recipients_in_header {
         return Err(exit::usage(
@@ -93,6 +92,8 @@ async fn send(arguments: Arguments) -> Result<ExitCode, Failure> {
     let content = read_message(io::stdin().lock(), !arguments.dots_are_content)
         .map_err(|error| exit::no_input(format_args!("cannot read standard input: {error}")))?;
     let mut letter = Letter::parse(&content);
+    let given = arguments.sender.as_deref();
+    let sender = people.sender(given, settings.sender.as_ref(), &letter)?;
     let mut recipients = named;
     if arguments.recipients_in_header {
         recipients.extend(people.in_header(&letter)?);

@@ -16,11 +16,12 @@ impl People {
         Self { domain }
     }
 
-    /// The sender: as given, as set, or whoever runs this.
+    /// The sender: as given, as set, whoever runs this, or else who the message says it is from.
     pub(super) fn sender(
         &self,
         given: Option<&str>,
         set: Option<&Address>,
+        letter: &Letter<'_>,
     ) -> Result<ReversePath, Failure> {
         match (given, set) {
             (Some("" | "<>"), _) => Ok(ReversePath::Null),
@@ -29,18 +30,28 @@ impl People {
                 .map(ReversePath::from)
                 .map_err(|error| exit::usage(format_args!("the sender {text:?}: {error}"))),
             (None, Some(address)) => Ok(address.clone().into()),
-            (None, None) => {
-                let user = ["LOGNAME", "USER"]
-                    .iter()
-                    .find_map(|name| env::var(name).ok());
-                let address = user.and_then(|user| self.read(&user).ok());
-                address.map(ReversePath::from).ok_or_else(|| {
+            (None, None) => self
+                .user()
+                .or_else(|| self.author(letter))
+                .map(ReversePath::from)
+                .ok_or_else(|| {
                     exit::config(
                         "no sender: give -f ADDRESS, or set sender in the settings or LOGNAME",
                     )
-                })
-            }
+                }),
         }
+    }
+
+    fn user(&self) -> Option<Address> {
+        let user = ["LOGNAME", "USER"]
+            .iter()
+            .find_map(|name| env::var(name).ok())?;
+        self.read(&user).ok()
+    }
+
+    fn author(&self, letter: &Letter<'_>) -> Option<Address> {
+        let from = String::from_utf8_lossy(letter.values("from").next()?);
+        self.list(&from).ok()?.into_iter().next()
     }
 
     /// The recipients on the command line, where commas separate some, too.
@@ -176,11 +187,21 @@ mod tests {
     #[test]
     fn a_sender_is_given_or_set() {
         let set: Address = "web@example.org".parse().unwrap();
-        let sender = |given| people().sender(given, Some(&set)).unwrap().to_string();
+        let letter = Letter::parse(b"From: Ann <ann@example.net>\n\n");
+        let sender = |given| {
+            people()
+                .sender(given, Some(&set), &letter)
+                .unwrap()
+                .to_string()
+        };
         assert_eq!(sender(Some("root")), "<root@example.org>");
         assert_eq!(sender(Some("")), "<>");
         assert_eq!(sender(Some("<a@b.example>")), "<a@b.example>");
         assert_eq!(sender(None), "<web@example.org>");
-        assert!(people().sender(Some("a b"), None).is_err());
+        assert_eq!(
+            people().author(&letter).unwrap().to_string(),
+            "ann@example.net"
+        );
+        assert!(people().sender(Some("a b"), None, &letter).is_err());
     }
 }

@@ -9,5 +9,6 @@ mod faulty_upstreams;
 mod hostile_clients;
 mod hostile_relays;
 mod large_message;
+mod mailers;
 mod support;
 mod upstreams;

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod arguments;
+mod bridge;
 mod demo;
 mod harness;
 mod own_runtime;
 mod round;
+mod sendmail;
 #[cfg(unix)]
 mod stopping;
 mod trouble;

@@ -4,9 +4,10 @@ mod process;
 mod programs;
 mod websocket;
 
-pub(crate) use process::Process;
+pub(crate) use process::{Ended, Process};
 pub(crate) use programs::{
-    KEY, MailServer, Mailbox, RelayServer, Sink, base_client, send, sending,
+    Bridge, KEY, MailServer, Mailbox, RelayServer, Sink, base_client, peer, python, send, sending,
+    sendmail,
 };
 pub(crate) use websocket::{Opcode, WebSocket, WebSocketServer};
 

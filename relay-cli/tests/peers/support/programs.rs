@@ -83,6 +83,37 @@ impl RelayServer {
     }
 }
 
+/// A running `relay bridge`.
+pub(crate) struct Bridge {
+    pub(crate) process: Process,
+    pub(crate) port: u16,
+}
+
+impl Bridge {
+    /// One that sends through this relay.
+    pub(crate) fn before(relay_url: &str) -> Self {
+        let arguments = ["bridge", "--listen", "127.0.0.1:0", "--url", relay_url];
+        let process = Process::start(relay().args(arguments), b"");
+        let port = expect_port(&process, "listening on smtp://127.0.0.1:", "");
+        Self { process, port }
+    }
+}
+
+/// A program in this directory that is called as sendmail is, and sends through this relay.
+pub(crate) fn sendmail(directory: &Path, relay_url: &str) -> PathBuf {
+    let settings = directory.join("sendmail.toml");
+    let text = format!("url = '{relay_url}'\napi-key = '{KEY}'\ndomain = 'example.org'\n");
+    fs::write(&settings, text).unwrap();
+    let path = directory.join("sendmail");
+    let program = env!("CARGO_BIN_EXE_relay");
+    let settings = settings.display();
+    let script = format!("#!/bin/sh\nexec '{program}' sendmail --config '{settings}' \"$@\"\n");
+    fs::write(&path, script).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
 /// A running `relay serve --mailbox`.
 pub(crate) struct Mailbox {
     pub(crate) relay: RelayServer,
@@ -157,7 +188,7 @@ fn missing(path: &Path) {
     eprintln!("SKIPPED: {} is missing; run .ci/setup", path.display());
 }
 
-fn peer(name: &str) -> Option<PathBuf> {
+pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let path = workspace.join("target/peers").join(name);
     if !path.exists() {
@@ -167,7 +198,7 @@ fn peer(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn python(script: &str) -> Option<Command> {
+pub(crate) fn python(script: &str) -> Option<Command> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
     let mut command = Command::new(peer("venv/bin/python")?);
     command.arg(scripts.join(script));
