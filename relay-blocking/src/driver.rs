@@ -16,7 +16,7 @@ use std::{
     net::TcpListener,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        mpsc::{self, SyncSender},
+        mpsc::{self, Receiver, SyncSender},
     },
     thread::{self, ThreadId},
 };
@@ -58,10 +58,8 @@ where
     A: Application<M>,
 {
     let (command, commands) = mpsc::sync_channel(COMMANDS);
-    let (report, reports) = mpsc::channel();
-    let poll = Poll::new().expect("the system can watch one more set of sockets");
-    let bell = Waker::new(poll.registry(), WAKER).expect("the system has a way to wake a thread");
-    let reporter = Reporter::new(report, Arc::new(bell));
+    let (network, reporter, reports) =
+        network(config.clone()).expect("the system can watch one more set of sockets");
     let ending = Arc::new(Ending::default());
     let driver = Driver {
         commands: Caller(Some(command), reporter.clone()),
@@ -74,8 +72,8 @@ where
         application,
         commands,
         (reporter, reports),
-        Preparation::new(config.clone()),
-        Network::new(poll, config),
+        Preparation::new(config),
+        network,
     );
     thread::Builder::new()
         .name("relay".to_owned())
@@ -86,6 +84,15 @@ where
         })
         .expect("the system has a thread left");
     driver
+}
+
+/// An empty network, and how to tell its hub something.
+pub(crate) fn network(config: Config) -> io::Result<(Network, Reporter, Receiver<Report>)> {
+    let (report, reports) = mpsc::channel();
+    let poll = Poll::new()?;
+    let bell = Waker::new(poll.registry(), WAKER)?;
+    let reporter = Reporter::new(report, Arc::new(bell));
+    Ok((Network::new(poll, config), reporter, reports))
 }
 
 /// What there is to know about the hub's thread.

@@ -84,35 +84,50 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
     }
 
     pub(crate) fn run(mut self) {
-        loop {
-            let deadline = match self.turn() {
-                Turn::Waiting(deadline) => deadline.map(|deadline| self.instant(deadline.at)),
-                Turn::Unfinished => Some(self.epoch),
-                Turn::Finished => break,
-            };
-            self.settle();
-            let (ready, woken) = self.network.wait(deadline);
-            if woken {
-                self.take_reports();
-                self.take_commands();
-            }
-            while let Some(owner) = self.network.overdue() {
-                match owner {
-                    Owner::Link(link) => {
-                        let expired = self.network.expire(link);
-                        self.tell(expired);
-                    }
-                    Owner::Door(door) => self.network.admit(door),
+        while self.round(None) {}
+        let Self {
+            mut network,
+            commands,
+            reports,
+            application,
+            ..
+        } = self;
+        // Refuses calls, and then waits until everything is closed.
+        drop((commands, reports, application));
+        network.run_out();
+    }
+
+    /// Lets the machine work, waits for something to happen, at the longest until then, and tells the machine.
+    /// False once the machine has ended.
+    pub(crate) fn round(&mut self, until: Option<Instant>) -> bool {
+        let deadline = match self.turn() {
+            Turn::Waiting(deadline) => deadline.map(|deadline| self.instant(deadline.at)),
+            Turn::Unfinished => Some(self.epoch),
+            Turn::Finished => return false,
+        };
+        self.settle();
+        let deadline = [deadline, until].into_iter().flatten().min();
+        let (ready, woken) = self.network.wait(deadline);
+        if woken {
+            self.take_reports();
+            self.take_commands();
+        }
+        while let Some(owner) = self.network.overdue() {
+            match owner {
+                Owner::Link(link) => {
+                    let expired = self.network.expire(link);
+                    self.tell(expired);
                 }
-            }
-            for owner in ready {
-                match owner {
-                    Owner::Link(link) => self.serve(link),
-                    Owner::Door(door) => self.network.admit(door),
-                }
+                Owner::Door(door) => self.network.admit(door),
             }
         }
-        self.end();
+        for owner in ready {
+            match owner {
+                Owner::Link(link) => self.serve(link),
+                Owner::Door(door) => self.network.admit(door),
+            }
+        }
+        true
     }
 
     /// Lets the machine work until it waits, within bounds.
@@ -229,10 +244,15 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
         }
     }
 
-    fn command(&mut self, command: impl FnOnce(&mut M, &mut A, Time)) {
+    /// Runs a command between two steps of the machine.
+    pub(crate) fn command<R>(&mut self, command: impl FnOnce(&mut M, &mut A, Time) -> R) -> R {
         let (now, application) = (self.now(), &mut self.application);
         self.pump
-            .command(now, |machine, now| command(machine, application, now));
+            .command(now, |machine, now| command(machine, application, now))
+    }
+
+    pub(crate) const fn network(&mut self) -> &mut Network {
+        &mut self.network
     }
 
     fn now(&self) -> Time {
@@ -241,34 +261,5 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
 
     fn instant(&self, time: Time) -> Instant {
         self.epoch + time.since(Time::ZERO).min(FAR)
-    }
-
-    /// Refuses calls, closes what is open, and waits for that.
-    fn end(self) {
-        let Self {
-            mut network,
-            commands,
-            reports,
-            application,
-            pump,
-            ..
-        } = self;
-        drop((commands, reports, application, pump));
-        network.go_away();
-        while !network.is_empty() {
-            let (ready, _) = network.wait(None);
-            while let Some(owner) = network.overdue() {
-                if let Owner::Link(link) = owner {
-                    network.expire(link);
-                }
-            }
-            for owner in ready {
-                if let Owner::Link(link) = owner
-                    && network.progress(link, 0).is_ready()
-                {
-                    network.touch(link);
-                }
-            }
-        }
     }
 }

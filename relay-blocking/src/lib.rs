@@ -3,6 +3,7 @@
 //! A machine is pure: it has neither socket nor clock. [`spawn`] lends it both. One thread, the hub, owns the
 //! machine, the [`Application`] behind it and all sockets, which it reads and writes without ever waiting for
 //! one of them; any number of threads hold the [`Driver`] and make calls. Name lookups wait on threads of their own.
+//! A program of one thread runs a machine itself, with [`Local`], by waiting.
 //! This crate knows WebSockets, TLS and TCP, and no protocol above them.
 //!
 //! ```
@@ -57,6 +58,7 @@ mod dial;
 mod driver;
 mod hub;
 mod link;
+mod local;
 pub mod mail;
 mod network;
 mod report;
@@ -65,6 +67,7 @@ mod transport;
 mod workers;
 
 pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_with};
+pub use local::Local;
 pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{
     Config, seed,

@@ -74,11 +74,6 @@ impl Network {
         }
     }
 
-    /// Whether no link and no rest of one is left.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Whether the link is there, in whatever state.
     pub(crate) fn knows(&self, link: LinkId) -> bool {
         self.entries.contains_key(&link)
@@ -462,8 +457,8 @@ impl Network {
         self.enter(link, token, State::Guest(guest, door), overdue);
     }
 
-    /// Closes everything, as the contract of a driver whose machine has ended wants it.
-    pub(crate) fn go_away(&mut self) {
+    /// Closes all doors and links.
+    fn go_away(&mut self) {
         for token in mem::take(&mut self.doors).into_keys() {
             self.owners.remove(&token);
         }
@@ -471,6 +466,26 @@ impl Network {
             match self.entries.get(&link).map(|entry| &entry.state) {
                 Some(State::Dialling(_) | State::Guest(..)) => self.forget(link),
                 _ => drop(self.close(link, CloseCode::GOING_AWAY, String::new())),
+            }
+        }
+    }
+
+    /// Closes everything, as the end of a machine wants it, and waits for that.
+    pub(crate) fn run_out(&mut self) {
+        self.go_away();
+        while !self.entries.is_empty() {
+            let (ready, _) = self.wait(None);
+            while let Some(owner) = self.overdue() {
+                if let Owner::Link(link) = owner {
+                    self.expire(link);
+                }
+            }
+            for owner in ready {
+                if let Owner::Link(link) = owner
+                    && self.progress(link, 0).is_ready()
+                {
+                    self.touch(link);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use relay_blocking::{
     Config, Driver, TlsAcceptor, certificates_from_pem,
-    mail::{Client, Presented, Relay, SendError},
+    mail::{Client, LocalClient, Presented, Relay, SendError},
     spawn, tls_acceptor,
 };
 use relay_proto::{
@@ -18,10 +18,11 @@ use relay_proto::{
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
+    iter,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Nothing takes that long: the test fails.
@@ -358,4 +359,35 @@ fn mail_goes_over_tls_and_an_unknown_issuer_is_named() {
     let client = Client::start(config(&url), Config::default());
     let error = failure(client.send(mail(&["bob@example.net"], ""))).to_string();
     assert!(error.contains("issuer is not trusted"), "{error}");
+}
+
+#[test]
+fn one_thread_sends_by_waiting() {
+    let (_server, mx, inbox) = mail_server();
+    let (_relay, address) = start_relay(mx, None);
+    let config = config(&format!("ws://{address}/"));
+    let mut client = LocalClient::start(config, Config::default()).unwrap();
+    let id = client.enqueue(mail(&["bob@example.net"], "alone")).unwrap();
+    assert_eq!(client.position(id), Some(0));
+    let until = Instant::now() + HANGS;
+    let sent = iter::from_fn(|| client.wait(until)).find_map(|event| match event {
+        Event::Processed { id, receipt } => Some((id, receipt.reply.to_string())),
+        _ => None,
+    });
+    assert_eq!(sent, Some((id, "250 2.0.0 taken".to_owned())));
+    assert!(inbox.recv_timeout(HANGS).unwrap().ends_with(b"alone\r\n"));
+    assert_eq!(client.stats().processed, 1);
+    assert_ne!(client.state(), ConnectionState::Disconnected);
+
+    // Time that is over already is time enough for what there is to do at once.
+    client.stop();
+    let past = Instant::now();
+    let left = iter::from_fn(|| client.wait(past)).find_map(|event| match event {
+        Event::Terminated { left } => Some(left),
+        _ => None,
+    });
+    assert_eq!(left, Some(Vec::new()));
+    assert_eq!(client.wait(Instant::now() + HANGS), None);
+    let refused = client.enqueue(mail(&["bob@example.net"], "late"));
+    assert!(matches!(refused.unwrap_err().why, Refusal::ShuttingDown));
 }

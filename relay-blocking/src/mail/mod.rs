@@ -1,10 +1,12 @@
 //! Mail on plain threads: handles to the machines of [`relay_proto::mail`].
 
 mod client;
+mod local;
 mod news;
 mod relay;
 
 pub use client::{Client, Ticket};
+pub use local::LocalClient;
 pub use news::Events;
 pub use relay::{KeyDirectory, Relay};
 pub use relay_proto::{

@@ -3,7 +3,7 @@
 use crate::common::{Probe, Rig, accept_tcp, config, listener, text, websocket};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use relay_blocking::{CertificateDer, TlsAcceptor, tls_acceptor};
-use relay_proto::{CloseCode, Closure, Endpoint, Frame, Input, OpenError, StreamAddress};
+use relay_proto::{Action, CloseCode, Closure, Endpoint, Frame, Input, OpenError, StreamAddress};
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -314,5 +314,28 @@ fn tls_to_a_server_without_it() {
             ..
         } => assert!(why.to_string().contains("does not speak TLS"), "{why}"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tls_carries_much_both_ways_at_once() {
+    const FRAMES: usize = 64;
+    let (root, acceptor) = certificates("one");
+    let (_server, address) = tls_server(acceptor);
+    let mut config = config();
+    config.extra_roots = vec![root];
+    let client = Rig::new(Probe::new(), config);
+    let link = client.opened(secure("localhost", address));
+    // Far more than the socket buffers hold, so that both sides write and read in pieces.
+    let payload = |number: usize| Frame::Binary(vec![number as u8; 256 * 1024].into());
+    client.tell(move |machine| {
+        let send = |number| Action::Send {
+            link,
+            frame: payload(number),
+        };
+        machine.actions.extend((0..FRAMES).map(send));
+    });
+    for number in 0..FRAMES {
+        assert_eq!(client.frame(), (link, payload(number)));
     }
 }
