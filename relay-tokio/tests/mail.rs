@@ -382,3 +382,16 @@ async fn a_directory_that_hangs_is_not_asked_for_ever() {
     assert!(matches!(error, Error::Connection(_)), "{error}");
     dropped.recv().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_message_taken_back_is_told_to_who_waits_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let client = Client::start(config(&url), Config::default());
+    let submission = mail(&["bob@example.net"], "never mind");
+    let ticket = client.enqueue(submission.clone()).await.unwrap();
+    let id = ticket.id();
+    assert_eq!(client.cancel(id).await, Ok(Some(submission)));
+    assert_eq!(client.cancel(id).await, Ok(None));
+    assert_eq!(ticket.receipt().await, Err(SendError::Cancelled));
+}

@@ -82,11 +82,8 @@ impl Client {
     ///
     /// [`Stopped`] after the client has ended.
     pub fn cancel(&self, id: SubmissionId) -> Result<Option<Submission>, Stopped> {
-        self.driver.call(move |client, desk, now| {
-            // Without its sender, the ticket says that it was taken back.
-            let (submission, _) = desk.receipts.cancel(client, now, id)?;
-            Some(submission)
-        })
+        self.driver
+            .call(move |client, desk, now| desk.receipts.cancel(client, now, id, tell))
     }
 
     /// How many submissions leave before this one; none where it does not wait.
@@ -181,7 +178,7 @@ impl Ticket {
     ///
     /// Where the submission failed, or the client ended before it was settled.
     pub fn receipt(self) -> Result<Receipt, SendError> {
-        self.outcome.recv().map_err(|_| SendError::Cancelled)?
+        self.outcome.recv().map_err(|_| Stopped)?
     }
 
     /// Waits for the outcome for so long; the ticket comes back where there is none yet.
@@ -192,10 +189,15 @@ impl Ticket {
     pub fn receipt_within(self, patience: Duration) -> Result<Result<Receipt, SendError>, Self> {
         match self.outcome.recv_timeout(patience) {
             Ok(outcome) => Ok(outcome),
-            Err(RecvTimeoutError::Disconnected) => Ok(Err(SendError::Cancelled)),
+            Err(RecvTimeoutError::Disconnected) => Ok(Err(SendError::Stopped(Stopped))),
             Err(RecvTimeoutError::Timeout) => Err(self),
         }
     }
+}
+
+/// Who no longer waits has dropped its ticket.
+fn tell(waiting: Sender<Result<Receipt, SendError>>, outcome: Result<Receipt, SendError>) {
+    let _ = waiting.send(outcome);
 }
 
 /// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
@@ -206,8 +208,6 @@ struct Desk {
 
 impl Application<machine::Client> for Desk {
     fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {
-        // Who no longer waits has dropped its ticket.
-        let tell = |waiting: Sender<_>, outcome| drop(waiting.send(outcome));
         self.receipts.settle(&event, tell);
         self.news.send(&event);
     }

@@ -87,11 +87,7 @@ impl Client {
     /// [`Stopped`] after the client has ended.
     pub async fn cancel(&self, id: SubmissionId) -> Result<Option<Submission>, Stopped> {
         self.driver
-            .call(move |client, desk, now| {
-                // Without its sender, the ticket says that it was taken back.
-                let (submission, _) = desk.receipts.cancel(client, now, id)?;
-                Some(submission)
-            })
+            .call(move |client, desk, now| desk.receipts.cancel(client, now, id, tell))
             .await
     }
 
@@ -199,8 +195,13 @@ impl Ticket {
     ///
     /// Where the submission failed, was taken back, or the client ended before it was settled.
     pub async fn receipt(self) -> Result<Receipt, SendError> {
-        self.outcome.await.map_err(|_| SendError::Cancelled)?
+        self.outcome.await.map_err(|_| Stopped)?
     }
+}
+
+/// Who no longer waits has dropped its ticket.
+fn tell(waiting: oneshot::Sender<Result<Receipt, SendError>>, outcome: Result<Receipt, SendError>) {
+    let _ = waiting.send(outcome);
 }
 
 /// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
@@ -211,8 +212,6 @@ struct Desk {
 
 impl Application<machine::Client> for Desk {
     fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {
-        // Who no longer waits has dropped its ticket.
-        let tell = |waiting: oneshot::Sender<_>, outcome| drop(waiting.send(outcome));
         self.receipts.settle(&event, tell);
         // Without a listener there is nobody to tell.
         let _ = self.news.send(event);

@@ -23,7 +23,7 @@ pub enum SendError {
     /// It was taken back before it was sent.
     #[error("taken back before it was sent")]
     Cancelled,
-    /// The client had ended.
+    /// The client had ended, or broke off because its application panicked.
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
@@ -62,15 +62,19 @@ impl<W> Receipts<W> {
         Ok(id)
     }
 
-    /// Takes a waiting submission back, and with it the one who waits; none where the client does not give it back.
+    /// Takes a waiting submission back and tells who waits for it; none where the client does not give it back.
     pub fn cancel(
         &mut self,
         client: &mut Client,
         now: Time,
         id: SubmissionId,
-    ) -> Option<(Submission, Option<W>)> {
+        tell: impl FnOnce(W, Result<Receipt, SendError>),
+    ) -> Option<Submission> {
         let submission = client.cancel(now, id)?;
-        Some((submission, self.waiting.remove(&id)))
+        if let Some(waiting) = self.waiting.remove(&id) {
+            tell(waiting, Err(SendError::Cancelled));
+        }
+        Some(submission)
     }
 
     /// Passes on what an event says about submissions somebody waits for.
