@@ -63,7 +63,7 @@ impl BridgeServer {
             max_links: MAX_LINKS,
             ..ServerConfig::new(SessionConfig {
                 max_message_bytes: Some(max_message_bytes.get()),
-                ..SessionConfig::new(host_name.clone())
+                ..SessionConfig::new(host_name.clone()).with_chunking()
             })
         });
         let forwarder = Forwarder {

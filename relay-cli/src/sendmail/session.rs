@@ -26,7 +26,7 @@ async fn hold(
         // Programs that fork this are on the same machine and often leave it out.
         require_hello: false,
         max_message_bytes: Some(MAX_MESSAGE_BYTES),
-        ..SessionConfig::new(local_host())
+        ..SessionConfig::new(local_host()).with_chunking()
     });
     session.greet(reply(220, "", "localhost ESMTP"));
     let mut desk = Desk {

@@ -92,7 +92,8 @@ fn smtplib_sends_several_messages_byte_for_byte() {
     let Some(ended) = smtplib(&bridge, &["bob@example.net"], &["--count", "3"], &file) else {
         return;
     };
-    let offers = r#""8bitmime", "enhancedstatuscodes", "pipelining", "size", "smtputf8""#;
+    let offers =
+        r#""8bitmime", "chunking", "enhancedstatuscodes", "pipelining", "size", "smtputf8""#;
     ended.expect(0, &[offers, "kept as 0", "kept as 1", "kept as 2"]);
     let messages = line.server.messages();
     assert_eq!(messages.len(), 3);

@@ -118,6 +118,30 @@ fn the_reply_is_what_happened_and_who_was_refused_is_reported() {
 }
 
 #[test]
+fn content_may_come_in_chunks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mail = directory.path().join("mail");
+    let serving = Serving::start(&["--mailbox", mail.to_str().unwrap()]);
+    let bridge = bridge(&serving.url, &[]);
+    let mut mailer = Mailer::connect(&bridge);
+    // The second chunk is what DATA would take for the end and for a command.
+    mailer.write(
+        "EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<bob@example.net>\r\n\
+         BDAT 14\r\nSubject: x\r\n\r\nBDAT 9 LAST\r\n.\r\nQUIT\r\n",
+    );
+    let replies = [(); 5].map(|()| mailer.hear());
+    assert_eq!(replies[3], "250 2.0.0 14 bytes received");
+    assert_eq!(replies[4], "250 2.0.0 Delivered");
+    let [message] = &*messages(&mail.join("example.net/bob")) else {
+        panic!("one message");
+    };
+    assert!(
+        message.ends_with("Subject: x\r\n\r\n.\r\nQUIT\r\n"),
+        "{message}"
+    );
+}
+
+#[test]
 fn without_a_relay_the_mail_program_is_to_try_again() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", nobody.local_addr().unwrap());

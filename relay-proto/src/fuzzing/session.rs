@@ -9,7 +9,11 @@ const MAX_MESSAGE_BYTES: usize = 64;
 
 /// How the session refuses a DATA by itself. What is behind it in the same piece is content, what comes later is
 /// commands: the only place where pieces matter.
-const DATA_REFUSED: [&[u8]; 2] = [b"No valid recipients", b"Need MAIL command"];
+const DATA_REFUSED: [&[u8]; 3] = [
+    b"No valid recipients",
+    b"Need MAIL command",
+    b"Content has begun with BDAT",
+];
 
 /// The conversation is the same however the client's bytes arrive, and lawful also where they are refused.
 pub fn smtp_session(input: &[u8]) {
@@ -28,6 +32,7 @@ fn converse<'a>(pieces: impl Iterator<Item = &'a [u8]>, takes_content: bool) -> 
     config.max_recipients = MAX_RECIPIENTS;
     config.max_message_bytes = Some(MAX_MESSAGE_BYTES as u64);
     config.max_errors = 5;
+    config.capabilities.chunking = true;
     let mut conversation = Conversation {
         session: Session::new(config),
         replies: ReplyParser::new(),
@@ -121,6 +126,16 @@ impl Conversation {
                 } else {
                     Stage::Recipients(count)
                 }
+            }
+            // What comes by BDAT comes unasked.
+            (Request::Content(piece), Stage::Recipients(1..)) => {
+                assert!(piece.len() <= MAX_MESSAGE_BYTES);
+                self.stage = Stage::Content(BytesMut::from(&piece[..]));
+                return;
+            }
+            (Request::EndOfContent, Stage::Recipients(1..)) => {
+                self.respond(true, 250);
+                Stage::Idle
             }
             (Request::Content(piece), Stage::Content(mut content)) => {
                 content.extend_from_slice(&piece);

@@ -34,6 +34,13 @@ pub enum Command {
     },
     /// DATA: content follows once the server agrees.
     Data,
+    /// BDAT (RFC 3030): so many bytes of content follow at once.
+    BinaryData {
+        /// How many.
+        size: u64,
+        /// Whether the content ends with them.
+        last: bool,
+    },
     /// RSET: gives up the transaction.
     Reset,
     /// NOOP: nothing. What stands behind it is not kept.
@@ -104,6 +111,7 @@ impl Command {
             "MAIL" => parse_mail(arguments),
             "RCPT" => parse_rcpt(arguments),
             "DATA" => alone(Self::Data, "DATA"),
+            "BDAT" => parse_bdat(arguments),
             "RSET" => alone(Self::Reset, "RSET"),
             "QUIT" => alone(Self::Quit, "QUIT"),
             "NOOP" => Ok(Self::Noop),
@@ -133,6 +141,8 @@ impl Display for Command {
             } => write!(f, "MAIL FROM:{reverse_path}{parameters}"),
             Self::Rcpt { forward_path } => write!(f, "RCPT TO:{forward_path}"),
             Self::Data => f.write_str("DATA"),
+            Self::BinaryData { size, last: false } => write!(f, "BDAT {size}"),
+            Self::BinaryData { size, last: true } => write!(f, "BDAT {size} LAST"),
             Self::Reset => f.write_str("RSET"),
             Self::Noop => f.write_str("NOOP"),
             Self::Quit => f.write_str("QUIT"),
@@ -219,6 +229,24 @@ fn parse_rcpt(arguments: &str) -> Result<Command, Reply> {
         None => Ok(Command::Rcpt { forward_path }),
         Some(parameter) => Err(parameter?.unsupported()),
     }
+}
+
+fn parse_bdat(arguments: &str) -> Result<Command, Reply> {
+    let syntax = || usage("BDAT size [LAST]");
+    let mut words = arguments.split(' ').filter(|word| !word.is_empty());
+    let size = words.next().and_then(number).ok_or_else(syntax)?;
+    let last = match (words.next(), words.next()) {
+        (None, _) => false,
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => true,
+        _ => return Err(syntax()),
+    };
+    Ok(Command::BinaryData { size, last })
+}
+
+/// Digits alone: `parse` would take a sign.
+fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 /// The reply to an address that does not go without SMTPUTF8 (RFC 6531, section 3.5).
@@ -308,11 +336,7 @@ impl MailParameters {
         let (set_before, malformed) = (|| wrong("Repeated"), || wrong("Malformed"));
         match (parameter.keyword.as_str(), parameter.value) {
             ("SIZE", Some(size)) => {
-                // Digits alone: `parse` would take a sign.
-                let size = Some(size).filter(|size| size.bytes().all(|byte| byte.is_ascii_digit()));
-                let size = size
-                    .and_then(|size| size.parse().ok())
-                    .ok_or_else(malformed)?;
+                let size = number(size).ok_or_else(malformed)?;
                 put(&mut self.size, size).ok_or_else(set_before)
             }
             ("BODY", Some(body)) => {

@@ -41,6 +41,8 @@ fn commands_are_read_leniently_where_it_is_harmless() {
         ("VRFY somebody", "VRFY"),
         ("EXPN list", "EXPN"),
         ("HELP me", "HELP"),
+        ("bdat 007", "BDAT 7"),
+        ("BDAT  10  last ", "BDAT 10 LAST"),
     ];
     for (line, written) in cases {
         let command = parse(line).unwrap_or_else(|reply| panic!("{line}: {reply}"));
@@ -58,7 +60,10 @@ fn what_is_no_command_is_told_why() {
         ("FOO", "500 5.5.1"),
         (" EHLO a", "500 5.5.1"),
         ("STARTTLS", "500 5.5.1"),
-        ("BDAT 99999999999999999999999", "500 5.5.1"),
+        ("BDAT 99999999999999999999999", "501 5.5.4"),
+        ("BDAT", "501 5.5.4"),
+        ("BDAT -1 LAST", "501 5.5.4"),
+        ("BDAT 1 LAST 2", "501 5.5.4"),
         ("GET / HTTP/1.1", "500 5.5.1"),
         ("NOOP\rQUIT", "500 5.5.2"),
         ("NOOP\nQUIT", "500 5.5.2"),

@@ -1,10 +1,13 @@
 //! The server's side of one SMTP conversation.
 
+mod chunk;
+
 use super::{
     Capabilities, Code, Command, ContentDecoder, ForwardPath, HostName, MailParameters, Reply,
     ReversePath, Size, command::international_address, reply,
 };
 use bytes::{Buf, Bytes, BytesMut};
+use chunk::{Chunk, UnwantedChunk, is_bdat};
 use core::{fmt, mem};
 use memchr::memmem;
 
@@ -19,8 +22,8 @@ const MAX_OUTPUT: usize = 64 * 1024;
 pub struct SessionConfig {
     /// The server's name in its replies.
     pub host_name: HostName,
-    /// What the reply to EHLO offers. SIZE is taken from `max_message_bytes` instead; CHUNKING and DSN are left
-    /// out, as a session does not speak them.
+    /// What the reply to EHLO offers. SIZE is taken from `max_message_bytes` instead; DSN is left out, as a session
+    /// does not speak it.
     pub capabilities: Capabilities,
     /// Whether MAIL needs an EHLO or HELO before it (RFC 5321, section 4.1.4).
     pub require_hello: bool,
@@ -34,6 +37,13 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
+    /// The same with CHUNKING (RFC 3030), for owners that take content as it comes by BDAT: with line ends of any kind.
+    #[must_use]
+    pub const fn with_chunking(mut self) -> Self {
+        self.capabilities.chunking = true;
+        self
+    }
+
     /// A strict server called `host_name`: 100 recipients (what RFC 5321, section 4.5.3.1.8, asks for), 64 MiB (more
     /// than large mail services take), 20 errors (a person at a keyboard makes fewer).
     pub fn new(host_name: HostName) -> Self {
@@ -106,7 +116,7 @@ pub enum Request {
     },
     /// May it go to this recipient? A positive answer adds it.
     Recipient(ForwardPath),
-    /// May its content come? The positive answer is 354. There is a recipient.
+    /// May its content come? The positive answer is 354. There is a recipient. Not asked where content comes by BDAT.
     Data,
     /// The next piece of content, as it was before transparency. Needs no answer.
     Content(Bytes),
@@ -144,6 +154,12 @@ enum Stage {
     /// DATA waits for its answer.
     AskedData(Transaction),
     Content(Content),
+    Chunk(Chunk),
+    /// BDAT goes on, with so many bytes so far.
+    BetweenChunks {
+        total: u64,
+    },
+    UnwantedChunk(UnwantedChunk),
     /// The message waits for its answer.
     AskedMessage,
     Unwanted(Unwanted),
@@ -176,7 +192,6 @@ struct Unwanted {
 impl Session {
     /// A session before its greeting.
     pub fn new(mut config: SessionConfig) -> Self {
-        config.capabilities.chunking = false;
         config.capabilities.dsn = false;
         config.capabilities.size = Some(match config.max_message_bytes {
             Some(limit) => Size::Limit(limit),
@@ -224,10 +239,9 @@ impl Session {
                 return None;
             }
             match &mut self.stage {
-                Stage::Idle | Stage::Transaction(_) => {
-                    let line = self.take_line()?;
-                    let request = match line.and_then(|line| Command::parse(&line)) {
-                        Ok(command) => self.handle_command(command),
+                Stage::Idle | Stage::Transaction(_) | Stage::BetweenChunks { .. } => {
+                    let request = match self.take_line()? {
+                        Ok(line) => self.handle_line(&line),
                         Err(reply) => self.handle_error(&reply),
                     };
                     if request.is_some() {
@@ -256,6 +270,18 @@ impl Session {
                     }
                     self.stage = Stage::AskedMessage;
                     return Some(Request::EndOfContent);
+                }
+                Stage::Chunk(_) => {
+                    let request = self.poll_chunk();
+                    if request.is_some() || matches!(self.stage, Stage::Chunk(_)) {
+                        return request;
+                    }
+                }
+                Stage::UnwantedChunk(_) => {
+                    self.skip_chunk();
+                    if matches!(self.stage, Stage::UnwantedChunk(_)) {
+                        return None;
+                    }
                 }
                 Stage::Unwanted(unwanted) => {
                     let decoded = unwanted.decoder.decode(&self.input, &mut BytesMut::new());
@@ -298,7 +324,9 @@ impl Session {
                 Stage::Transaction(transaction)
             }
             Stage::AskedData(_) if accepted => Stage::Content(Content::default()),
-            Stage::AskedData(transaction) => self.after_refused_data(Some(transaction)),
+            Stage::AskedData(transaction) => {
+                self.after_refused_data(Stage::Transaction(transaction))
+            }
             unasked => {
                 self.stage = unasked;
                 return;
@@ -337,8 +365,10 @@ impl Session {
             | Stage::AskedRecipient(_)
             | Stage::AskedData(_)
             | Stage::AskedMessage => Turn::Owner,
-            Stage::Idle | Stage::Transaction(_) => Turn::Command,
-            Stage::Content(_) | Stage::Unwanted(_) => Turn::Content,
+            Stage::Idle | Stage::Transaction(_) | Stage::BetweenChunks { .. } => Turn::Command,
+            Stage::Content(_) | Stage::Unwanted(_) | Stage::Chunk(_) | Stage::UnwantedChunk(_) => {
+                Turn::Content
+            }
             Stage::Quitting | Stage::Over => Turn::Over,
         }
     }
@@ -354,6 +384,19 @@ impl Session {
     /// Whether the session is over and its output taken: the connection or channel may be closed.
     pub fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Over) && self.output.is_empty()
+    }
+
+    fn handle_line(&mut self, line: &[u8]) -> Option<Request> {
+        let is_bdat = is_bdat(line);
+        if is_bdat && !self.config.capabilities.chunking {
+            return self.handle_error(&reply(500, "5.5.1", "Command unrecognized"));
+        }
+        match Command::parse(line) {
+            Ok(command) => self.handle_command(command),
+            // How much content follows is unknown, so that whatever does could be taken for commands.
+            Err(reply) if is_bdat => self.give_up(reply),
+            Err(reply) => self.handle_error(&reply),
+        }
     }
 
     fn handle_command(&mut self, command: Command) -> Option<Request> {
@@ -376,6 +419,7 @@ impl Session {
             } => return self.handle_mail(reverse_path, parameters),
             Command::Rcpt { forward_path } => return self.handle_recipient(forward_path),
             Command::Data => return self.handle_data(),
+            Command::BinaryData { size, last } => return self.handle_bdat(size, last),
             Command::Quit => {
                 self.say(&reply(221, "2.0.0", "Bye"));
                 let in_transaction = self.in_transaction();
@@ -449,33 +493,34 @@ impl Session {
     }
 
     fn handle_data(&mut self) -> Option<Request> {
-        let (transaction, refusal) = match mem::replace(&mut self.stage, Stage::Idle) {
+        let (stage, refusal) = match mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Transaction(transaction) if transaction.recipients > 0 => {
                 self.stage = Stage::AskedData(transaction);
                 return Some(Request::Data);
             }
-            Stage::Transaction(transaction) => {
-                let refusal = reply(554, "5.5.1", "No valid recipients");
-                (Some(transaction), refusal)
+            stage @ Stage::Transaction(_) => (stage, reply(554, "5.5.1", "No valid recipients")),
+            stage @ Stage::BetweenChunks { .. } => {
+                let text = "Content has begun with BDAT, and goes on with it";
+                (stage, reply(503, "5.5.1", text))
             }
-            _ => (None, need_mail()),
+            stage => (stage, need_mail()),
         };
-        self.stage = self.after_refused_data(transaction);
+        self.stage = self.after_refused_data(stage);
         self.say(&refusal);
         None
     }
 
     /// DATA is the last command a client may send without waiting for the reply (RFC 2920, section 3.1), so what has
     /// come behind it is content of a client that did not wait.
-    fn after_refused_data(&self, transaction: Option<Transaction>) -> Stage {
-        if !self.input.is_empty() {
-            return Stage::Unwanted(Unwanted {
-                decoder: ContentDecoder::new(),
-                reply: None,
-                in_transaction: transaction.is_some(),
-            });
+    fn after_refused_data(&self, stage: Stage) -> Stage {
+        if self.input.is_empty() {
+            return stage;
         }
-        transaction.map_or(Stage::Idle, Stage::Transaction)
+        Stage::Unwanted(Unwanted {
+            decoder: ContentDecoder::new(),
+            reply: None,
+            in_transaction: !matches!(stage, Stage::Idle),
+        })
     }
 
     fn handle_error(&mut self, reply_to_it: &Reply) -> Option<Request> {
@@ -484,8 +529,13 @@ impl Session {
             self.say(reply_to_it);
             return None;
         }
+        self.give_up(reply(421, "4.7.0", "Too many errors"))
+    }
+
+    /// Ends a session that has gone wrong.
+    fn give_up(&mut self, reply: Reply) -> Option<Request> {
         let in_transaction = self.in_transaction();
-        self.close(reply(421, "4.7.0", "Too many errors"));
+        self.close(reply);
         in_transaction.then_some(Request::Reset)
     }
 

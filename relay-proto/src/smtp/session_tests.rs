@@ -6,11 +6,11 @@ use alloc::{
 };
 use proptest::prelude::*;
 
-fn config() -> SessionConfig {
+pub(super) fn config() -> SessionConfig {
     SessionConfig::new("mx.example".parse().unwrap())
 }
 
-fn greeted(config: SessionConfig) -> Session {
+pub(super) fn greeted(config: SessionConfig) -> Session {
     let mut session = Session::new(config);
     session.greet(reply(220, "", "mx.example ESMTP"));
     assert_eq!(session.poll_output().unwrap(), "220 mx.example ESMTP\r\n");
@@ -18,7 +18,7 @@ fn greeted(config: SessionConfig) -> Session {
 }
 
 /// Whoever is called `no` is refused; everything else is welcome.
-fn answer(request: &Request) -> Option<Reply> {
+pub(super) fn answer(request: &Request) -> Option<Reply> {
     let is_refused = |path: String| path.starts_with("<no@");
     match request {
         Request::Mail { reverse_path, .. } if is_refused(reverse_path.to_string()) => {
@@ -36,7 +36,7 @@ fn answer(request: &Request) -> Option<Reply> {
 }
 
 /// Works through everything there is, as an owner does.
-fn drain(session: &mut Session) -> (Vec<Request>, Vec<u8>) {
+pub(super) fn drain(session: &mut Session) -> (Vec<Request>, Vec<u8>) {
     let (mut requests, mut output) = (Vec::new(), Vec::new());
     loop {
         while let Some(request) = session.poll_request() {
@@ -52,14 +52,14 @@ fn drain(session: &mut Session) -> (Vec<Request>, Vec<u8>) {
     }
 }
 
-fn say(session: &mut Session, bytes: impl AsRef<[u8]>) -> (Vec<Request>, String) {
+pub(super) fn say(session: &mut Session, bytes: impl AsRef<[u8]>) -> (Vec<Request>, String) {
     session.handle_bytes(bytes.as_ref());
     let (requests, output) = drain(session);
     (requests, String::from_utf8(output).unwrap())
 }
 
 /// The code of each reply, those of one reply's lines once.
-fn codes(output: &str) -> Vec<u16> {
+pub(super) fn codes(output: &str) -> Vec<u16> {
     let last_lines = output.lines().filter(|line| line.as_bytes()[3] == b' ');
     last_lines.map(|line| line[..3].parse().unwrap()).collect()
 }
@@ -172,6 +172,7 @@ fn ehlo_offers_what_the_session_keeps() {
         "250-SIZE 1000",
         "250-8BITMIME",
         "250-SMTPUTF8",
+        "250-CHUNKING",
         "250 ENHANCEDSTATUSCODES",
     ];
     assert_eq!(output.lines().collect::<Vec<_>>(), offered);
@@ -459,6 +460,11 @@ fn conversations() -> impl Strategy<Value = Vec<u8>> {
             // The first line takes what an unfinished one before it has left.
             format!("NOOP\r\nEHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<no@d>\r\nRCPT TO:<c@d>\r\nDATA\r\n{content}\r\n.\r\n")
         }),
+        2 => (content, content).prop_map(|(one, other)| {
+            let (size, rest) = (one.len(), other.len());
+            format!("NOOP\r\nEHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT {size}\r\n{one}BDAT {rest} LAST\r\n{other}")
+        }),
+        1 => content.prop_map(|content| format!("\r\nBDAT {}\r\n{content}", content.len())),
         1 => Just("EHLO c\r\nMAIL FROM:<a@b>\r\n".to_string()),
         1 => Just("RSET\r\n".to_string()),
         1 => Just("RCPT TO:<c@d>\r\n".to_string()),
@@ -474,6 +480,7 @@ fn conversations() -> impl Strategy<Value = Vec<u8>> {
 fn run(bytes: &[u8], lengths: &[usize], max_message_bytes: u64) -> (Vec<Request>, Vec<u8>) {
     let mut config = config();
     config.max_errors = 3;
+    config.capabilities.chunking = true;
     config.max_message_bytes = Some(max_message_bytes);
     let mut session = greeted(config);
     let (mut requests, mut output) = (Vec::new(), Vec::new());
