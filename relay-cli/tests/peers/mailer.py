@@ -1,4 +1,4 @@
-"""Sends FILE by SMTP as Python's smtplib does, and prints what it is told: {"refused": …} or {"error": [code, text]}."""
+"""Sends FILE by SMTP as Python's smtplib does. Prints what the server offers, then the reply to each sending, as JSON."""
 
 import argparse
 import json
