@@ -260,8 +260,7 @@ impl Client {
         } else if self.outbox.is_ready() {
             self.idle_until = None;
             if self.uplink.open(now) {
-                self.enter(now, ConnectionState::Connecting);
-                self.events.push_back(Event::Connecting);
+                self.apply(now, Change::Opening);
             }
         } else if !self.channel.has_delivery() {
             if matches!(self.life, Life::Draining { .. }) && self.outbox.waiting() == 0 {
