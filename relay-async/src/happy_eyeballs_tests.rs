@@ -23,7 +23,7 @@ async fn play(
     let began = Instant::now();
     let attempts = RefCell::new(Vec::new());
     let addresses = script.iter().map(|(text, _)| address(text)).collect();
-    let result = super::connect::<TestClock, _, _>(addresses, |to| {
+    let result = connect::<TestClock, _, _>(addresses, |to| {
         attempts
             .borrow_mut()
             .push((to, began.elapsed().as_millis()));
