@@ -10,5 +10,7 @@ mod hostile_clients;
 mod hostile_relays;
 mod large_message;
 mod mailers;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod support;
 mod upstreams;

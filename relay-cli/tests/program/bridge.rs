@@ -82,7 +82,7 @@ fn the_reply_is_what_happened_and_who_was_refused_is_reported() {
         "example.org",
     ];
     let serving = Serving::start(&[&["--mailbox", mail.to_str().unwrap()], &allowed[..]].concat());
-    let mut bridge = bridge(&serving.url, &["--host-name", "bridge.example"]);
+    let bridge = bridge(&serving.url, &["--host-name", "bridge.example"]);
     let mut mailer = Mailer::connect(&bridge);
 
     let reply = mailer.send(&["bob@example.net"], "Subject: 1\r\n\r\n..\r\nx");
@@ -160,7 +160,7 @@ fn with_a_wrong_key_too_and_the_log_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let mail = directory.path().join("mail");
     let serving = Serving::start(&["--mailbox", mail.to_str().unwrap()]);
-    let mut bridge = bridge(&serving.url, &["--api-key", "wrong-1"]);
+    let bridge = bridge(&serving.url, &["--api-key", "wrong-1"]);
     let reply = Mailer::connect(&bridge).send(&["bob@example.net"], "x");
     assert!(
         reply.starts_with("451 4.3.5 the relay refused the API key"),
@@ -237,7 +237,7 @@ fn a_mail_program_that_leaves_takes_its_unsent_message_along() {
         stream.write_all(b"250 2.0.0 taken\r\n").unwrap();
     });
     let serving = Serving::start(&["--upstream", &upstream]);
-    let mut bridge = bridge(&serving.url, &[]);
+    let bridge = bridge(&serving.url, &[]);
     let mut first = Mailer::connect(&bridge);
     first.begin(&["bob@example.net"]);
     first.write("first\r\n.\r\n");
@@ -267,7 +267,7 @@ fn sigterm_lets_a_message_finish() {
         stream.write_all(b"250 2.0.0 taken\r\n").unwrap();
     });
     let serving = Serving::start(&["--upstream", &upstream]);
-    let mut bridge = bridge(&serving.url, &[]);
+    let bridge = bridge(&serving.url, &[]);
     let mut idle = Mailer::connect(&bridge);
     let mut busy = Mailer::connect(&bridge);
     busy.begin(&["bob@example.net"]);
@@ -294,7 +294,7 @@ fn the_second_sigterm_answers_and_stops_at_once() {
         let _ = never.lock().unwrap().recv();
     });
     let serving = Serving::start(&["--upstream", &upstream]);
-    let mut bridge = bridge(&serving.url, &[]);
+    let bridge = bridge(&serving.url, &[]);
     let mut mailer = Mailer::connect(&bridge);
     mailer.begin(&["bob@example.net"]);
     mailer.write("x\r\n.\r\n");

@@ -1,23 +1,19 @@
 //! Runs the program, and stands in for a mail server behind it.
 
+use crate::shared::{self, Process};
 use std::{
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     thread,
 };
 
-/// The program, in an environment without settings for it.
+/// The program with these arguments, in an environment without settings for it.
 pub(crate) fn relay(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("RELAY_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = shared::relay();
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -46,8 +42,7 @@ pub(crate) fn run(mut command: Command) -> Ended {
 
 /// A running `relay serve`; it is killed with this value.
 pub(crate) struct Serving {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
+    process: Process,
     pub(crate) url: String,
 }
 
@@ -64,48 +59,33 @@ impl Serving {
 
     /// Starts what listens sooner or later, and waits for that.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let url = line.trim_end().strip_prefix("listening on ");
-        let url = url.unwrap_or_else(|| panic!("said {line:?}")).to_owned();
-        Self { child, stderr, url }
+        let process = Process::start(&mut command, b"");
+        let url = process.find(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        let url = url.unwrap_or_else(|| panic!("does not listen: {}", process.so_far()));
+        Self { process, url }
     }
 
     /// Waits for a log line with this text.
-    pub(crate) fn wait_for_log(&mut self, text: &str) {
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            let count = self.stderr.read_line(&mut line).unwrap();
-            assert!(count > 0, "ended without saying {text:?}");
-        }
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let found = self.process.find(|line| line.contains(text).then_some(()));
+        assert!(found.is_some(), "no {text:?}: {}", self.process.so_far());
     }
 
     #[cfg(unix)]
     pub(crate) fn terminate(&self) {
-        let id = self.child.id().to_string();
+        let id = self.process.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for its end and returns the exit code.
     #[cfg(unix)]
-    pub(crate) fn wait(mut self) -> i32 {
-        self.child.wait().unwrap().code().expect("not killed")
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(crate) fn wait(self) -> i32 {
+        let ended = self.process.wait();
+        ended
+            .code
+            .unwrap_or_else(|| panic!("killed: {}", ended.output))
     }
 }
 

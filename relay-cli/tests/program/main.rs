@@ -8,6 +8,8 @@ mod harness;
 mod own_runtime;
 mod round;
 mod sendmail;
+#[path = "../shared/mod.rs"]
+mod shared;
 #[cfg(unix)]
 mod stopping;
 mod trouble;

@@ -19,7 +19,7 @@ fn the_first_sigterm_lets_a_message_finish() {
         may_go_on.lock().unwrap().recv().unwrap();
         stream.write_all(b"250 2.0.0 taken\r\n").unwrap();
     });
-    let mut serving = Serving::start(&["--upstream", &upstream]);
+    let serving = Serving::start(&["--upstream", &upstream]);
     let sending = send(&serving.url, &["--to", "bob@example.net", &letter])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -51,7 +51,7 @@ fn the_second_sigterm_stops_at_once() {
         arrived.send(()).unwrap();
         let _ = never.lock().unwrap().recv();
     });
-    let mut serving = Serving::start(&["--upstream", &upstream]);
+    let serving = Serving::start(&["--upstream", &upstream]);
     let mut sending = send(&serving.url, &["--to", "bob@example.net", &letter])
         .stderr(Stdio::null())
         .spawn()

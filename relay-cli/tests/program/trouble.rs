@@ -161,7 +161,7 @@ fn a_lost_reply_is_6() {
 
 #[test]
 fn keys_in_the_clear_are_warned_of() {
-    let mut everybody = Serving::spawn(relay([
+    let everybody = Serving::spawn(relay([
         "serve",
         "--listen",
         "0.0.0.0:0",

@@ -4,51 +4,9 @@ mod process;
 mod programs;
 mod websocket;
 
-pub(crate) use process::{Ended, Process};
+pub(crate) use crate::shared::{PATIENCE, Process, process::Ended};
 pub(crate) use programs::{
     Bridge, KEY, MailServer, Mailbox, RelayServer, Sink, base_client, peer, python, send, sending,
     sendmail,
 };
 pub(crate) use websocket::{Opcode, WebSocket, WebSocketServer};
-
-use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
-
-/// How long anything may take. Nothing takes this long unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What other threads add to and a test waits for.
-#[derive(Default)]
-pub(crate) struct Shared<T> {
-    value: Mutex<T>,
-    changed: Condvar,
-}
-
-impl<T> Shared<T> {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn change(&self, change: impl FnOnce(&mut T)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
-    }
-
-    /// Waits until `find` finds something; `None` after [`PATIENCE`].
-    pub(crate) fn wait<R>(&self, mut find: impl FnMut(&mut T) -> Option<R>) -> Option<R> {
-        let until = Instant::now() + PATIENCE;
-        let mut value = self.lock();
-        loop {
-            if let Some(found) = find(&mut value) {
-                return Some(found);
-            }
-            let left = until.checked_duration_since(Instant::now())?;
-            (value, _) = self
-                .changed
-                .wait_timeout(value, left)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}

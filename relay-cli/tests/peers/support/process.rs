@@ -1,33 +1,6 @@
-//! Child processes whose output is heard and which never outlive a test.
+//! What the tests ask of child processes.
 
-use super::Shared;
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    thread,
-};
-
-/// A running program. Dropping it kills it.
-pub(crate) struct Process {
-    name: String,
-    child: Child,
-    heard: Arc<Shared<Heard>>,
-}
-
-#[derive(Default)]
-struct Heard {
-    lines: Vec<String>,
-    ended: usize,
-}
-
-/// How a program ended, and what it said on both streams.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// `None` after a signal.
-    pub(crate) code: Option<i32>,
-    pub(crate) output: String,
-}
+use crate::shared::process::{Ended, Process};
 
 impl Ended {
     /// Fails the test unless the program ended with this code and said all of these.
@@ -42,41 +15,6 @@ impl Ended {
 }
 
 impl Process {
-    pub(crate) fn start(command: &mut Command, input: &[u8]) -> Self {
-        let name = format!("{command:?}");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let heard = Arc::new(Shared::default());
-        listen(child.stdout.take().unwrap(), &heard);
-        listen(child.stderr.take().unwrap(), &heard);
-        // A program that ends early need not read it.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        Self { name, child, heard }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits for a line and returns what `find` makes of it; `None` if the program ends without one.
-    fn find<R>(&self, mut find: impl FnMut(&str) -> Option<R>) -> Option<R> {
-        let mut seen = 0;
-        let found = self.heard.wait(|heard| {
-            let new = &heard.lines[seen..];
-            seen = heard.lines.len();
-            let found = new.iter().find_map(|line| find(line));
-            if found.is_none() && heard.ended == 2 {
-                return Some(None);
-            }
-            found.map(Some)
-        });
-        found.unwrap_or_else(|| panic!("not said: {}", self.so_far()))
-    }
-
     /// Waits for a line that ends with `end`.
     #[track_caller]
     pub(crate) fn wait_for(&self, end: &str) {
@@ -87,32 +25,6 @@ impl Process {
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
-
-    /// Waits for the end.
-    pub(crate) fn wait(mut self) -> Ended {
-        let silent = self.heard.wait(|heard| (heard.ended == 2).then_some(()));
-        assert!(silent.is_some(), "does not end: {}", self.so_far());
-        Ended {
-            code: self.child.wait().unwrap().code(),
-            output: self.so_far(),
-        }
-    }
-
-    /// The command and its output up to now.
-    pub(crate) fn so_far(&self) -> String {
-        format!("{}\n{}", self.name, self.heard.lock().lines.join("\n"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("{}", self.so_far());
-        }
-    }
 }
 
 /// Waits for a line with a port between `before` and `after`.
@@ -122,16 +34,4 @@ pub(crate) fn expect_port(process: &Process, before: &str, after: &str) -> u16 {
         text.parse().ok()
     });
     port.unwrap_or_else(|| panic!("has not started: {}", process.so_far()))
-}
-
-fn listen(stream: impl Read + Send + 'static, heard: &Arc<Shared<Heard>>) {
-    let heard = Arc::clone(heard);
-    thread::spawn(move || {
-        for line in BufReader::new(stream).split(b'\n') {
-            let Ok(line) = line else { break };
-            let line = String::from_utf8_lossy(&line).into_owned();
-            heard.change(|heard| heard.lines.push(line));
-        }
-        heard.change(|heard| heard.ended += 1);
-    });
 }

@@ -1,9 +1,7 @@
 //! The program under test and those it talks to.
 
-use super::{
-    PATIENCE, Process,
-    process::{Ended, expect_port},
-};
+use super::{Ended, PATIENCE, Process, process::expect_port};
+use crate::shared;
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -17,14 +15,9 @@ use tempfile::TempDir;
 /// The key of every relay here.
 pub(crate) const KEY: &str = "key-of-these-tests";
 
-/// `relay`, without settings from the environment of the tests.
+/// `relay` with the key.
 pub(crate) fn relay() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("RELAY_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = shared::relay();
     command.env("RELAY_API_KEY", KEY);
     command
 }
