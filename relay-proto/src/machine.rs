@@ -10,6 +10,8 @@
 //! - Every link that was opened or accepted ends in exactly one [`Input::Closed`], also when the machine
 //!   itself closed it; nothing about the link follows. A driver drops a socket whose peer does not
 //!   finish the closing handshake within two seconds.
+//! - A machine sends on links that are open. What it sends on a link that has ended, or that it has closed, goes
+//!   nowhere and has no answer.
 //! - Link ids are never reused, so a late fact about a dead link is recognised and ignored.
 //! - A driver carries out actions at once and in order, and may keep any number of frames waiting
 //!   for a slow socket: the machine bounds what it hands out before the `Written` of it comes back.
@@ -46,7 +48,8 @@ pub trait Machine {
 
     /// The largest frame, in bytes, the machine takes from this link now; zero: do not read from it.
     ///
-    /// This is how a machine pushes back: what is not read fills the peer's send window.
+    /// This is how a machine pushes back: what is not read fills the peer's send window. After the answer has become
+    /// smaller, up to four frames may still come that were read before the driver has asked again.
     fn read_limit(&self, link: LinkId) -> usize;
 
     /// Whether the machine has ended. Inputs are ignored from then on.
