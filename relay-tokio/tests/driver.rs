@@ -1,48 +1,10 @@
-//! The handle, the clock and the application, without a socket.
+//! The handle, the clock and the application, as far as they are this binding's own.
 
-use relay_proto::{Action, Deadline, Input, LinkId, Machine, Time};
-use relay_tokio::{Application, Config, Driver, Stopped, spawn, spawn_with};
+use relay_proto::Time;
+use relay_testkit::Alarm;
+use relay_tokio::{Application, Config, Driver, spawn, spawn_with};
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 use tokio::sync::mpsc;
-
-/// Reports the time of every alarm it is set to.
-#[derive(Default)]
-struct Alarm {
-    at: Option<Time>,
-    rung: Option<Time>,
-    finished: bool,
-}
-
-impl Machine for Alarm {
-    type Event = Time;
-
-    fn handle_input(&mut self, _now: Time, _input: Input) {}
-
-    fn handle_timeout(&mut self, now: Time) {
-        self.at = None;
-        self.rung = Some(now);
-    }
-
-    fn deadline(&self) -> Option<Deadline> {
-        self.at.map(|at| Deadline { at, timer: "alarm" })
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        None
-    }
-
-    fn poll_event(&mut self) -> Option<Time> {
-        self.rung.take()
-    }
-
-    fn read_limit(&self, _link: LinkId) -> usize {
-        0
-    }
-
-    fn is_finished(&self) -> bool {
-        self.finished
-    }
-}
 
 fn ignore(_machine: &mut Alarm, _now: Time, _event: Time) {}
 
@@ -87,20 +49,6 @@ async fn the_machine_wakes_at_its_deadline_also_when_it_moves() {
 }
 
 #[tokio::test]
-async fn calls_return_results_until_the_machine_ends() {
-    let driver = idle();
-    assert_eq!(driver.call(|_, _, _| 1 + 1).await, Ok(2));
-    driver
-        .call(|machine, _, _| machine.finished = true)
-        .await
-        .unwrap();
-    driver.finished().await;
-    assert_eq!(driver.call(|_, _, _| 0).await, Err(Stopped));
-    // Also for those who ask later.
-    driver.clone().finished().await;
-}
-
-#[tokio::test]
 async fn a_dropped_call_is_made_if_it_was_accepted_and_else_not() {
     let driver = idle();
     let (made, mut makes) = mpsc::unbounded_channel();
@@ -125,54 +73,24 @@ async fn a_dropped_call_is_made_if_it_was_accepted_and_else_not() {
     assert!(makes.try_recv().is_err());
 }
 
-/// Ends the machine when it rings, after a call of its own, or when it is abandoned.
-struct Ender {
-    driver: Option<Driver<Alarm, Self>>,
-}
+/// Ends the machine when it rings, with a call of its own.
+struct Ender(Driver<Alarm, Self>);
 
 impl Application<Alarm> for Ender {
     fn handle_event(&mut self, _machine: &mut Alarm, _now: Time, _event: Time) {
-        let driver = self.driver.clone().expect("it has its handle");
+        let driver = self.0.clone();
         tokio::spawn(async move { driver.call(|machine, _, _| machine.finished = true).await });
-    }
-
-    fn handle_abandoned(&mut self, machine: &mut Alarm, _now: Time) {
-        machine.finished = true;
     }
 }
 
 #[tokio::test]
 async fn an_application_comes_back_with_its_handle() {
-    let driver = spawn_with(Alarm::default(), Config::default(), |driver| Ender {
-        driver: Some(driver.clone()),
+    let driver = spawn_with(Alarm::default(), Config::default(), |driver| {
+        Ender(driver.clone())
     });
     driver
         .call(|machine, _, now| machine.at = Some(now))
         .await
         .unwrap();
     driver.finished().await;
-}
-
-#[tokio::test]
-async fn an_abandoned_application_may_end_the_machine() {
-    struct Dropped(mpsc::UnboundedSender<()>, Ender);
-    impl Application<Alarm> for Dropped {
-        fn handle_event(&mut self, _machine: &mut Alarm, _now: Time, _event: Time) {}
-
-        fn handle_abandoned(&mut self, machine: &mut Alarm, now: Time) {
-            self.0.send(()).unwrap();
-            self.1.handle_abandoned(machine, now);
-        }
-    }
-    let (abandoned, mut told) = mpsc::unbounded_channel();
-    let application = Dropped(abandoned, Ender { driver: None });
-    drop(spawn(Alarm::default(), application, Config::default()));
-    assert_eq!(told.recv().await, Some(()));
-    // The application is dropped with its machine.
-    assert_eq!(told.recv().await, None);
-}
-
-#[test]
-fn seeds_differ() {
-    assert_ne!(relay_tokio::seed(), relay_tokio::seed());
 }

@@ -1,110 +1,41 @@
 //! Mail over real sockets: client, relay and an SMTP server in one process.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use futures_util::StreamExt;
-use relay_proto::{
-    BackoffPolicy, LinkId, StreamAddress, Time,
-    mail::{
-        client::{ClientConfig, ConnectionState, Error, Event, Receipt, Refusal, Submission},
-        relay::{self, Policy, RelayConfig},
-        wire::{ApiKey, Denied},
-    },
-    smtp::{Address, Envelope, Server, ServerConfig, ServerEvent, SessionConfig, reply},
-};
-use relay_tokio::{
-    Config, Driver, TlsAcceptor, certificates_from_pem,
-    mail::{Client, KeyDirectory, Presented, Relay, SendError},
-    spawn, tls_acceptor,
-};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
-
+mod binding;
 #[path = "mail/lettre.rs"]
 mod lettre;
 
-type Inbox = mpsc::UnboundedReceiver<Vec<u8>>;
-type Answer = Box<dyn FnMut(&mut Server, Time, ServerEvent) + Send>;
+use binding::Tokio;
+use futures_util::StreamExt;
+use relay_proto::mail::{
+    client::{ConnectionState, Error, Event, Receipt, Refusal},
+    relay::{self, Policy},
+    wire::{ApiKey, Denied},
+};
+use relay_testkit::{
+    certificates, deserted, listener,
+    mail::{MailServer, client_config, decide, message, relay_config},
+};
+use relay_tokio::{
+    Config, TlsAcceptor,
+    mail::{Client, KeyDirectory, Presented, Relay, SendError},
+};
+use std::{net::SocketAddr, time::Duration};
+use tokio::sync::mpsc;
 
-/// A mail server that refuses mallory and delivers to a channel.
-async fn mail_server() -> (Driver<Server, Answer>, SocketAddr, Inbox) {
-    let session = SessionConfig::new("mx.test".parse().unwrap());
-    let (deliver, inbox) = mpsc::unbounded_channel();
-    let mut messages: BTreeMap<LinkId, Vec<u8>> = BTreeMap::new();
-    let answer: Answer = Box::new(move |server, now, event| match event {
-        ServerEvent::Mail { link, .. } => {
-            server.respond(now, link, reply(250, "2.1.0", "ok"));
-        }
-        ServerEvent::Recipient { link, forward_path } => {
-            let refused = forward_path.to_string().contains("mallory");
-            let answer = match refused {
-                true => reply(550, "5.1.1", "No such user"),
-                false => reply(250, "2.1.5", "ok"),
-            };
-            server.respond(now, link, answer);
-        }
-        ServerEvent::Content { link, content } => {
-            messages
-                .entry(link)
-                .or_default()
-                .extend_from_slice(&content);
-        }
-        ServerEvent::EndOfContent { link } => {
-            deliver
-                .send(messages.remove(&link).unwrap_or_default())
-                .unwrap();
-            server.respond(now, link, reply(250, "2.0.0", "taken"));
-        }
-        ServerEvent::Reset { link } | ServerEvent::Closed { link, .. } => {
-            messages.remove(&link);
-        }
-        _ => {}
-    });
-    let driver = spawn(
-        Server::new(ServerConfig::new(session)),
-        answer,
-        Config::default(),
-    );
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    driver.listen_stream(listener);
-    (driver, address, inbox)
-}
+const BOB: &str = "bob@example.net";
 
-async fn start_relay(upstream: SocketAddr, tls: Option<TlsAcceptor>) -> (Relay, SocketAddr) {
-    let upstream = StreamAddress::new(upstream.ip().to_string(), upstream.port(), false);
-    let config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
-    let keys = |presented: Presented| match presented.key == ApiKey::new("good") {
-        true => Ok(Policy::default()),
-        false => Err(Denied::for_good("unknown key")),
-    };
-    let relay = Relay::start(config, keys, Config::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    relay.listen(listener, tls);
+fn start_relay(upstream: SocketAddr, tls: Option<TlsAcceptor>) -> (Relay, SocketAddr) {
+    let keys = |presented: Presented| decide(&presented);
+    let relay = Relay::start(relay_config(upstream), keys, Config::default());
+    let (listener, address) = listener();
+    relay.listen(binding::listening(listener), tls);
     (relay, address)
 }
 
-fn config(url: &str) -> ClientConfig {
-    let mut config = ClientConfig::new(url.parse().unwrap(), ApiKey::new("good"));
-    let soon = Duration::from_millis(20);
-    config.reconnect = BackoffPolicy::new(soon, soon, Some(3));
-    config.retry = BackoffPolicy::new(soon, soon, Some(3));
-    config
-}
-
 fn client_of(relay: SocketAddr) -> Client {
-    Client::start(config(&format!("ws://{relay}/")), Config::default())
-}
-
-fn mail(to: &[&str], text: &str) -> Submission {
-    let address = |text: &str| text.parse::<Address>().unwrap();
-    let to: Vec<Address> = to.iter().map(|to| address(to)).collect();
-    let envelope = Envelope::new(address("alice@example.org"), to).unwrap();
-    Submission::message(envelope, format!("Subject: x\r\n\r\n{text}\r\n").into())
+    let config = client_config(&format!("ws://{relay}/"));
+    Client::start(config, Config::default())
 }
 
 fn failure(result: Result<Receipt, SendError>) -> Error {
@@ -114,20 +45,25 @@ fn failure(result: Result<Receipt, SendError>) -> Error {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_goes_the_whole_way_and_its_receipt_names_everybody() {
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
     let client = client_of(address);
+    let mut events = client.events().await.unwrap();
     let receipt = client
-        .send(mail(&["bob@example.net", "mallory@example.net"], "hello"))
+        .send(message(&[BOB, "mallory@example.net"], "hello"))
         .await
         .unwrap();
     assert_eq!(receipt.reply.to_string(), "250 2.0.0 taken");
     assert_eq!(receipt.accepted[0].to_string(), "<bob@example.net>");
     assert_eq!(receipt.rejected[0].0.to_string(), "<mallory@example.net>");
-    assert_eq!(inbox.recv().await.unwrap(), b"Subject: x\r\n\r\nhello\r\n");
-    let error = failure(client.send(mail(&["mallory@example.net"], "hello")).await);
+    assert_eq!(mx.delivered(), b"Subject: x\r\n\r\nhello\r\n");
+    let error = failure(
+        client
+            .send(message(&["mallory@example.net"], "hello"))
+            .await,
+    );
     assert!(error.is_permanent());
     assert!(
         error.to_string().contains("550 5.1.1 No such user"),
@@ -135,32 +71,33 @@ async fn a_message_goes_the_whole_way_and_its_receipt_names_everybody() {
     );
     assert_eq!(client.stats().await.unwrap().processed, 1);
     assert_eq!(client.shutdown(Duration::from_secs(10)).await, []);
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = Some(event);
+    }
+    assert_eq!(last, Some(Ok(Event::Terminated { left: Vec::new() })));
     assert!(client.state().await.is_err());
     assert!(matches!(
-        client.send(mail(&["bob@example.net"], "late")).await,
+        client.send(message(&[BOB], "late")).await,
         Err(SendError::Stopped(_))
     ));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn many_callers_share_one_link() {
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (relay, address) = start_relay(mx, None).await;
+    let mx = MailServer::<Tokio>::start();
+    let (relay, address) = start_relay(mx.address(), None);
     let mut events = relay.events().await.unwrap();
     let client = client_of(address);
     let sending = (0..20).map(|number| {
         let client = client.clone();
-        async move {
-            client
-                .send(mail(&["bob@example.net"], &number.to_string()))
-                .await
-        }
+        async move { client.send(message(&[BOB], &number.to_string())).await }
     });
     for result in futures_util::future::join_all(sending).await {
         result.unwrap();
     }
     for _ in 0..20 {
-        inbox.recv().await.unwrap();
+        mx.delivered();
     }
     client.shutdown(Duration::from_secs(10)).await;
     relay.drain(Duration::from_secs(10)).await;
@@ -171,17 +108,14 @@ async fn many_callers_share_one_link() {
     assert_eq!(connected, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_future_and_dropped_handles_lose_no_message() {
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
     let client = client_of(address);
-    let ticket = client
-        .enqueue(mail(&["bob@example.net"], "first"))
-        .await
-        .unwrap();
+    let ticket = client.enqueue(message(&[BOB], "first")).await.unwrap();
     drop(ticket);
-    let mut sending = Box::pin(client.send(mail(&["bob@example.net"], "second")));
+    let mut sending = Box::pin(client.send(message(&[BOB], "second")));
     // Polled once it is handed over; dropped before its outcome is there.
     std::future::poll_fn(|context| {
         assert!(sending.as_mut().poll(context).is_pending());
@@ -191,70 +125,31 @@ async fn a_dropped_future_and_dropped_handles_lose_no_message() {
     drop(sending);
     drop(client);
     for text in ["first", "second"] {
-        let message = inbox.recv().await.unwrap();
+        let message = mx.delivered();
         assert!(String::from_utf8(message).unwrap().contains(text));
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_told_at_once() {
-    let (_server, mx, _inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
-    let mut config = config(&format!("ws://{address}/"));
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
+    let mut config = client_config(&format!("ws://{address}/"));
     config.api_key = ApiKey::new("wrong");
     let client = Client::start(config, Config::default());
-    let error = failure(client.send(mail(&["bob@example.net"], "")).await);
+    let error = failure(client.send(message(&[BOB], "")).await);
     assert!(matches!(error, Error::Authentication(_)), "{error}");
     assert_eq!(client.state().await.unwrap(), ConnectionState::Failed);
 }
 
-#[tokio::test]
-async fn what_is_no_relay_gives_one_clear_error() {
-    async fn error_of(url: &str) -> String {
-        let client = Client::start(config(url), Config::default());
-        failure(client.send(mail(&["bob@example.net"], "")).await).to_string()
-    }
-    // Nobody listens.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let error = error_of(&format!("ws://{address}/")).await;
-    assert!(error.contains("nothing listens on this port"), "{error}");
-
-    // Something else listens.
-    for (answer, expected) in [
-        (
-            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-            "HTTP status 404",
-        ),
-        ("220 mail.example ESMTP\r\n", "not a WebSocket server"),
-    ] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serve = tokio::spawn(async move {
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let mut request = [0; 2048];
-                let _ = socket.read(&mut request).await;
-                let _ = socket.write_all(answer.as_bytes()).await;
-            }
-        });
-        let error = error_of(&format!("ws://{address}/")).await;
-        assert!(error.contains(expected), "{error}");
-        serve.abort();
-    }
-}
-
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_hands_the_message_back() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut config = config(&format!("ws://{}/", listener.local_addr().unwrap()));
+    let (_silent, address) = listener();
+    let mut config = client_config(&format!("ws://{address}/"));
     config.queue.items = 1;
     let client = Client::start(config, Config::default());
-    let _waiting = client
-        .enqueue(mail(&["bob@example.net"], "first"))
-        .await
-        .unwrap();
-    let second = mail(&["bob@example.net"], "second");
+    let _waiting = client.enqueue(message(&[BOB], "first")).await.unwrap();
+    let second = message(&[BOB], "second");
     let Err(SendError::Refused(refused)) = client.enqueue(second.clone()).await else {
         panic!("the queue has room for one");
     };
@@ -265,87 +160,17 @@ async fn a_full_queue_hands_the_message_back() {
     assert!(!left[0].in_doubt);
 }
 
-/// Passes bytes both ways; cuts the first connection after it has carried so many from the client.
-async fn cutting_proxy(to: SocketAddr, cut_after: usize) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut budget = Some(cut_after);
-        while let Ok((mut near, _)) = listener.accept().await {
-            let mut far = TcpStream::connect(to).await.unwrap();
-            let limit = budget.take();
-            tokio::spawn(async move {
-                let (mut near_read, mut near_write) = near.split();
-                let (mut far_read, mut far_write) = far.split();
-                let upward = async {
-                    match limit {
-                        Some(limit) => {
-                            let mut limited = (&mut near_read).take(limit as u64);
-                            tokio::io::copy(&mut limited, &mut far_write).await
-                        }
-                        None => tokio::io::copy(&mut near_read, &mut far_write).await,
-                    }
-                };
-                tokio::select! {
-                    _ = upward => {}
-                    _ = tokio::io::copy(&mut far_read, &mut near_write) => {}
-                }
-            });
-        }
-    });
-    address
-}
-
-#[tokio::test]
-async fn a_cut_in_the_middle_of_a_message_is_healed() {
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
-    let proxy = cutting_proxy(address, 300_000).await;
-    let client = client_of(proxy);
-    let mut events = client.events().await.unwrap();
-    let text = "0123456789abcdef\r\n".repeat(60_000);
-    client
-        .send(mail(&["bob@example.net"], &text))
-        .await
-        .unwrap();
-    assert_eq!(inbox.recv().await.unwrap().len(), text.len() + 16);
-    assert_eq!(client.stats().await.unwrap().reconnects, 1);
-    client.shutdown(Duration::from_secs(10)).await;
-    let (mut lost, mut ended) = (0, false);
-    while let Some(event) = events.next().await {
-        match event.unwrap() {
-            Event::Disconnected { error: Some(_) } => lost += 1,
-            Event::Terminated { left } => ended = left.is_empty(),
-            _ => {}
-        }
-    }
-    assert_eq!((lost, ended), (1, true));
-    assert!(inbox.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn mail_goes_over_tls_and_an_unknown_issuer_is_named() {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let pem = certified.cert.pem();
-    let acceptor = tls_acceptor(
-        pem.as_bytes(),
-        certified.signing_key.serialize_pem().as_bytes(),
-    );
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, Some(acceptor.unwrap())).await;
-    let url = format!("wss://localhost:{}/", address.port());
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_goes_over_tls() {
+    let (root, tls) = certificates("one");
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), Some(tls));
     let mut trusting = Config::default();
-    trusting.extra_roots = certificates_from_pem(pem.as_bytes()).unwrap();
-    let client = Client::start(config(&url), trusting);
-    client
-        .send(mail(&["bob@example.net"], "secret"))
-        .await
-        .unwrap();
-    inbox.recv().await.unwrap();
-
-    let client = Client::start(config(&url), Config::default());
-    let error = failure(client.send(mail(&["bob@example.net"], "")).await).to_string();
-    assert!(error.contains("issuer is not trusted"), "{error}");
+    trusting.extra_roots = vec![root];
+    let config = client_config(&format!("wss://localhost:{}/", address.port()));
+    let client = Client::start(config, trusting);
+    client.send(message(&[BOB], "secret")).await.unwrap();
+    assert!(mx.delivered().ends_with(b"secret\r\n"));
 }
 
 /// A directory that never decides, and tells when it is no longer asked.
@@ -364,31 +189,24 @@ impl KeyDirectory for Hanging {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_hangs_is_not_asked_for_ever() {
     let (tell, mut dropped) = mpsc::unbounded_channel();
-    let upstream = StreamAddress::new("127.0.0.1", 9, false);
-    let mut config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    let mut config = relay_config(deserted());
     config.authentication_timeout = Duration::from_millis(20);
     let relay = Relay::start(config, Hanging(tell), Config::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    relay.listen(listener, None);
-    let error = failure(
-        client_of(address)
-            .send(mail(&["bob@example.net"], "x"))
-            .await,
-    );
+    let (listener, address) = listener();
+    relay.listen(binding::listening(listener), None);
+    let error = failure(client_of(address).send(message(&[BOB], "x")).await);
     assert!(matches!(error, Error::Connection(_)), "{error}");
     dropped.recv().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_taken_back_is_told_to_who_waits_for_it() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("ws://{}/", listener.local_addr().unwrap());
-    let client = Client::start(config(&url), Config::default());
-    let submission = mail(&["bob@example.net"], "never mind");
+    let (_silent, address) = listener();
+    let client = client_of(address);
+    let submission = message(&[BOB], "never mind");
     let ticket = client.enqueue(submission.clone()).await.unwrap();
     let id = ticket.id();
     assert_eq!(client.cancel(id).await, Ok(Some(submission)));

@@ -1,6 +1,6 @@
 //! lettre's messages the whole way: client, relay, server.
 
-use super::{client_of, config, mail_server, start_relay};
+use super::{binding::Tokio, client_of, start_relay};
 use lettre::{
     Address, AsyncTransport, Message,
     address::Envelope,
@@ -11,6 +11,8 @@ use relay_tokio::{
     mail::{Client, lettre::RelayTransport},
 };
 
+use relay_testkit::mail::{MailServer, client_config};
+
 #[path = "../../examples/lettre.rs"]
 #[expect(dead_code, reason = "its main is for people")]
 mod example;
@@ -19,17 +21,17 @@ fn mailbox(text: &str) -> Mailbox {
     text.parse().unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn attachments_html_and_images_arrive_byte_for_byte() {
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
     let mailer = RelayTransport::from_url(&format!("ws://{address}/"), "good").unwrap();
     let letter = example::letter("alice@example.org", "bob@example.net").unwrap();
     let formatted = letter.formatted();
     assert!(formatted.len() > 130_000, "the file is in it");
     let receipt = mailer.send(letter).await.unwrap();
     assert_eq!(receipt.reply.to_string(), "250 2.0.0 taken");
-    assert!(inbox.recv().await.unwrap() == formatted);
+    assert!(mx.delivered() == formatted);
 
     mailer.shutdown().await;
     let late = example::letter("alice@example.org", "bob@example.net").unwrap();
@@ -37,10 +39,10 @@ async fn attachments_html_and_images_arrive_byte_for_byte() {
     assert!(error.is_transport_shutdown(), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_refused_are_named_and_blind_copies_stay_blind() {
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
     let mailer = RelayTransport::from(client_of(address));
     let message = |to: &[&str]| {
         let mut builder = Message::builder()
@@ -58,7 +60,7 @@ async fn the_refused_are_named_and_blind_copies_stay_blind() {
     let accepted: Vec<_> = receipt.accepted.iter().map(ToString::to_string).collect();
     assert_eq!(accepted, ["<bob@example.net>", "<carol@example.com>"]);
     assert_eq!(receipt.rejected[0].0.to_string(), "<mallory@example.net>");
-    let arrived = String::from_utf8(inbox.recv().await.unwrap()).unwrap();
+    let arrived = String::from_utf8(mx.delivered()).unwrap();
     assert!(!arrived.contains("carol"), "{arrived}");
 
     let nobody = Message::builder()
@@ -72,16 +74,16 @@ async fn the_refused_are_named_and_blind_copies_stay_blind() {
     assert_eq!(error.rejected()[0].1.text(), "No such user");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn raw_messages_go_as_they_are_unless_an_address_is_none() {
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
     let mailer = RelayTransport::from(client_of(address));
     let bob: Address = "bob@example.net".parse().unwrap();
     let content = b"Subject: raw\r\n\r\n.\r\n..dots, \xff and no Message-ID\r\n";
     let report = Envelope::new(None, vec![bob.clone()]).unwrap();
     mailer.send_raw(&report, content).await.unwrap();
-    assert_eq!(inbox.recv().await.unwrap(), content);
+    assert_eq!(mx.delivered(), content);
 
     let smuggled = Address::new_dangerous("bob>\r\nRSET\r\nMAIL FROM:<eve", "example.net");
     let hostile = Envelope::new(Some(bob), vec![smuggled]).unwrap();
@@ -91,7 +93,7 @@ async fn raw_messages_go_as_they_are_unless_an_address_is_none() {
     assert_eq!(mailer.client().stats().await.unwrap().queued, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn programs_can_be_written_for_any_transport() {
     async fn send_with<T: AsyncTransport + Send + Sync>(mailer: &T) -> Result<T::Ok, T::Error> {
         let message = Message::builder()
@@ -102,9 +104,9 @@ async fn programs_can_be_written_for_any_transport() {
             .unwrap();
         mailer.send(message).await
     }
-    let (_server, mx, mut inbox) = mail_server().await;
-    let (_relay, address) = start_relay(mx, None).await;
-    let mut wrong = config(&format!("ws://{address}/"));
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
+    let mut wrong = client_config(&format!("ws://{address}/"));
     wrong.api_key = relay_proto::mail::wire::ApiKey::new("wrong");
     let wrong = RelayTransport::from(Client::start(wrong, Config::default()));
     let error = send_with(&wrong).await.unwrap_err();
@@ -112,5 +114,5 @@ async fn programs_can_be_written_for_any_transport() {
     send_with(&RelayTransport::from(client_of(address)))
         .await
         .unwrap();
-    assert!(inbox.recv().await.unwrap().ends_with(b"hello\r\n"));
+    assert!(mx.delivered().ends_with(b"hello\r\n"));
 }

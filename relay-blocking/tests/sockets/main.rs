@@ -1,9 +1,0 @@
-//! Links over real sockets, on loopback.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
-
-mod accept;
-mod common;
-mod dial;
-#[path = "../../../relay-tokio/tests/sockets/probe.rs"]
-mod probe;
-mod websocket;

@@ -1,0 +1,59 @@
+//! relay-smol, as the testkit sees it.
+
+use relay_proto::{Application, Machine, Stopped, Time};
+use relay_smol::{Config, Driver};
+use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
+use smol::block_on;
+use std::{net::TcpListener, sync::Arc};
+
+pub(crate) struct Smol;
+
+pub(crate) struct Handle<M, A>(Driver<M, A>);
+
+impl Binding for Smol {
+    type Running<M: Machine + Send + 'static, A: Application<M>> = Handle<M, A>;
+
+    fn spawn<M, A>(machine: M, application: A, config: Config) -> Handle<M, A>
+    where
+        M: Machine + Send + 'static,
+        A: Application<M>,
+    {
+        Handle(relay_smol::spawn(machine, application, config))
+    }
+}
+
+impl<M, A> Running<M, A> for Handle<M, A>
+where
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    fn call<R, F>(&self, command: F) -> Result<R, Stopped>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut M, &mut A, Time) -> R + Send + 'static,
+    {
+        block_on(self.0.call(command))
+    }
+
+    fn finished(&self) {
+        block_on(self.0.finished());
+    }
+
+    fn listen_websocket(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> StopAccepting {
+        let accepting = self.0.listen_websocket(listening(listener), tls);
+        Box::new(move || accepting.abort())
+    }
+
+    fn listen_stream(&self, listener: TcpListener) -> StopAccepting {
+        let accepting = self.0.listen_stream(listening(listener));
+        Box::new(move || accepting.abort())
+    }
+}
+
+pub(crate) fn listening(listener: TcpListener) -> smol::net::TcpListener {
+    smol::Async::try_from(listener).unwrap().into()
+}

@@ -1,0 +1,267 @@
+//! The contract between machine and driver, as a judge that watches both.
+
+use relay_proto::{Action, Closure, Deadline, Frame, Input, LinkId, OpenError, Time};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+};
+
+/// How many frames a driver may have read before it learns of a smaller limit.
+const READ_AHEAD: u64 = 4;
+
+/// Watches what a driver tells a machine and what the machine has it do, and collects what breaks the
+/// contract between them (see [`Action`]).
+#[derive(Debug, Default)]
+pub(crate) struct Contract {
+    now: Time,
+    links: BTreeMap<LinkId, Link>,
+    violations: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Link {
+    stage: Stage,
+    /// The machine has asked for its end.
+    asked_to_close: bool,
+    sent: u64,
+    written: u64,
+    frames: u64,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Opening,
+    Open,
+    Ended,
+}
+
+/// The limits a frame may have been read under.
+#[derive(Debug, Default)]
+struct Limits {
+    now: usize,
+    /// Earlier ones, and how many frames had come when each was replaced.
+    before: VecDeque<(usize, u64)>,
+}
+
+/// What became of the frames a machine has sent on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) frames: u64,
+    pub(crate) written: u64,
+}
+
+impl Link {
+    fn new(stage: Stage) -> Self {
+        Self {
+            stage,
+            asked_to_close: false,
+            sent: 0,
+            written: 0,
+            frames: 0,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Limits {
+    fn set(&mut self, limit: usize, frames: u64) {
+        if limit != self.now {
+            self.before.push_back((self.now, frames));
+            self.now = limit;
+        }
+    }
+
+    /// The largest limit that frame number `number` may have been read under.
+    fn largest(&mut self, number: u64) -> usize {
+        self.before
+            .retain(|(_, frames)| number <= frames + READ_AHEAD);
+        let before = self.before.iter().map(|(limit, _)| *limit);
+        before.chain([self.now]).max().unwrap_or_default()
+    }
+}
+
+impl Contract {
+    /// What has broken the contract so far.
+    pub(crate) fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// The links that are being opened or open.
+    pub(crate) fn live(&self) -> impl Iterator<Item = LinkId> {
+        let live = |link: &Link| link.stage != Stage::Ended;
+        self.links
+            .iter()
+            .filter(move |(_, link)| live(link))
+            .map(|(id, _)| *id)
+    }
+
+    /// Whether no fact is to come but by what peers, the machine or the clock may do: what was to be written is, and what was to
+    /// be opened or closed is.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.links.values().all(|link| match link.stage {
+            Stage::Opening => false,
+            Stage::Open => link.written == link.sent && !link.asked_to_close,
+            Stage::Ended => true,
+        })
+    }
+
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (LinkId, Sent)> {
+        self.links.iter().map(|(id, link)| {
+            let (frames, written) = (link.sent, link.written);
+            (*id, Sent { frames, written })
+        })
+    }
+
+    /// The driver tells the machine the time, with a fact or because a timer is due.
+    pub(crate) fn tick(&mut self, now: Time) {
+        if now < self.now {
+            let before = self.now;
+            self.violate(format_args!("time ran back from {before:?} to {now:?}"));
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// The driver takes an action or an event; `deadline` is the machine's.
+    pub(crate) fn handed_out(&mut self, deadline: Option<Deadline>) {
+        if let Some(Deadline { at, timer }) = deadline
+            && at <= self.now
+        {
+            self.violate(format_args!(
+                "the timer {timer:?} was due and not served before the machine was asked for more"
+            ));
+        }
+    }
+
+    /// The machine has served its timers; `deadline` is the next.
+    pub(crate) fn served(&mut self, deadline: Option<Deadline>) {
+        if let Some(Deadline { at, timer }) = deadline
+            && at <= self.now
+        {
+            self.violate(format_args!(
+                "the machine's timer {timer:?} is due again at once"
+            ));
+        }
+    }
+
+    /// The machine has said how much it reads from a link.
+    pub(crate) fn limited(&mut self, id: LinkId, limit: usize) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.limits.set(limit, link.frames);
+        }
+    }
+
+    /// The driver has taken an action.
+    pub(crate) fn action(&mut self, action: &Action) {
+        match action {
+            Action::Open { link: id, .. } => {
+                if is_accepted(*id) {
+                    self.violate(format_args!(
+                        "{id}: opened under the id of an accepted link"
+                    ));
+                }
+                if self.links.insert(*id, Link::new(Stage::Opening)).is_some() {
+                    self.violate(format_args!("{id}: opened under an id used before"));
+                }
+            }
+            Action::Send { link: id, .. } => match self.links.get_mut(id) {
+                Some(link) if link.stage == Stage::Open && !link.asked_to_close => link.sent += 1,
+                // What is said too late goes nowhere and has no answer.
+                Some(link) if link.stage != Stage::Opening => {}
+                _ => self.violate(format_args!("{id}: Send on a link that is not open yet")),
+            },
+            Action::Close { link: id, .. } => match self.links.get_mut(id) {
+                Some(link) => link.asked_to_close = true,
+                None => self.violate(format_args!("{id}: Close of a link that never was")),
+            },
+        }
+    }
+
+    /// The driver reports a fact.
+    pub(crate) fn input(&mut self, input: &Input) {
+        let id = input.link();
+        if let Input::Accepted { .. } = input {
+            if !is_accepted(id) {
+                self.violate(format_args!(
+                    "{id}: accepted under the id of a dialled link"
+                ));
+            }
+            if self.links.insert(id, Link::new(Stage::Open)).is_some() {
+                self.violate(format_args!("{id}: accepted under an id used before"));
+            }
+            return;
+        }
+        let Some(link) = self.links.get_mut(&id) else {
+            return self.violate(format_args!("{id}: {input:?} of a link that never was"));
+        };
+        let mut broken = String::new();
+        let stage = link.stage;
+        let mut expect = |expected: Stage| {
+            if stage != expected {
+                let _ = write!(broken, "{input:?} of a link that is {stage:?}");
+            }
+            stage == expected
+        };
+        match input {
+            Input::Opened { .. } => {
+                if expect(Stage::Opening) {
+                    link.stage = Stage::Open;
+                }
+            }
+            Input::OpenFailed { why, .. } => {
+                if expect(Stage::Opening) {
+                    link.stage = Stage::Ended;
+                    if *why == OpenError::Abandoned && !link.asked_to_close {
+                        broken.push_str("given up although the machine did not ask for it");
+                    }
+                }
+            }
+            Input::Frame { frame, .. } => {
+                if expect(Stage::Open) {
+                    link.frames += 1;
+                    let limit = link.limits.largest(link.frames);
+                    let is_control = matches!(frame, Frame::Ping(_) | Frame::Pong(_));
+                    if limit == 0 || (frame.len() > limit && !is_control) {
+                        let _ = write!(broken, "{frame:?} although the limit is {limit}");
+                    }
+                }
+            }
+            Input::Written { .. } => {
+                if expect(Stage::Open) {
+                    if link.written == link.sent {
+                        broken.push_str("Written without a Send");
+                    } else {
+                        link.written += 1;
+                    }
+                }
+            }
+            Input::Closed { why, .. } => {
+                if expect(Stage::Open) {
+                    link.stage = Stage::Ended;
+                    if *why == Closure::Local && !link.asked_to_close {
+                        broken.push_str("closed by this side although the machine did not ask");
+                    }
+                }
+            }
+            other => {
+                let _ = write!(broken, "{other:?} is unknown to the contract");
+            }
+        }
+        if !broken.is_empty() {
+            self.violate(format_args!("{id}: {broken}"));
+        }
+    }
+
+    fn violate(&mut self, what: std::fmt::Arguments<'_>) {
+        self.violations.push(what.to_string());
+    }
+}
+
+/// Who has issued an id is told by how it is shown.
+fn is_accepted(id: LinkId) -> bool {
+    id.to_string().starts_with("in-")
+}
+
+#[cfg(test)]
+#[path = "contract_tests.rs"]
+mod tests;

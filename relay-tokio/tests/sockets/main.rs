@@ -1,8 +1,0 @@
-//! Links over real sockets, on loopback.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
-
-mod accept;
-mod common;
-mod dial;
-mod probe;
-mod websocket;
