@@ -1,5 +1,7 @@
 //! What can be set.
 
+use crate::{Headers, tls::ClientCertificate};
+use relay_proto::proxy::Proxies;
 use rustls::pki_types::CertificateDer;
 use std::time::Duration;
 
@@ -21,6 +23,13 @@ pub struct Config {
     pub max_handshakes: usize,
     /// Root certificates trusted besides the platform's when dialling with TLS. Default: none.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// What is shown to servers that ask for a certificate when dialling with TLS; never to a proxy. Default: none.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Which HTTP proxy leads to which WebSocket server. Byte streams take none. Default: no proxy, whatever the environment
+    /// says; [`proxies_from_environment`](crate::proxies_from_environment) asks it.
+    pub proxies: Proxies,
+    /// What is added to every WebSocket upgrade request. Default: nothing.
+    pub headers: Headers,
 }
 
 impl Default for Config {
@@ -31,6 +40,9 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 256,
             extra_roots: Vec::new(),
+            client_certificate: None,
+            proxies: Proxies::default(),
+            headers: Headers::default(),
         }
     }
 }
