@@ -1,15 +1,23 @@
-//! Opens links: name lookup, TCP, TLS, WebSocket upgrade.
+//! Opens links: name lookup, TCP, a proxy on the way, TLS, WebSocket upgrade.
 
 use crate::{
-    socket::Socket,
+    socket::{Socket, would_block},
     transport::{ByteStream, Transport, WebSocket},
 };
+use bytes::{Buf, Bytes};
 use mio::{Interest, Registry, Token, net::TcpStream};
-use relay_proto::{Endpoint, OpenError};
-use relay_transport::{Config, fault, tls, websocket};
+use relay_proto::{
+    Endpoint, OpenError,
+    proxy::{Answer, Connect},
+};
+use relay_transport::{
+    Config, Route, fault,
+    tls::{TlsClients, server_name},
+    websocket,
+};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
-    io,
+    io::{self, Read, Write},
     net::{SocketAddr, ToSocketAddrs},
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
@@ -21,65 +29,76 @@ use tungstenite::{
 
 /// What is to be opened, and how.
 pub(crate) struct Plan {
-    endpoint: Endpoint,
-    name: String,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    max_frame_bytes: usize,
+    route: Route,
+    /// Taken by the steps they are for.
+    proxy_tls: Option<Tls>,
+    server_tls: Option<Tls>,
+    config: Arc<Config>,
 }
+
+/// A plan, and where its first hop is; or why there is none.
+pub(crate) type Found = Result<(Box<Plan>, Vec<SocketAddr>), OpenError>;
+
+/// A TLS client, and whom it expects.
+type Tls = (Arc<ClientConfig>, ServerName<'static>);
 
 /// What must wait, and so happens on a thread of its own: the name lookup, and reading the platform's certificates.
 pub(crate) struct Preparation {
-    config: Config,
-    tls: Mutex<Option<Arc<ClientConfig>>>,
+    config: Arc<Config>,
+    tls: Mutex<Option<TlsClients>>,
 }
 
 impl Preparation {
-    pub(crate) const fn new(config: Config) -> Self {
-        let tls = Mutex::new(None);
-        Self { config, tls }
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config: Arc::new(config),
+            tls: Mutex::new(None),
+        }
     }
 
-    pub(crate) fn prepare(&self, endpoint: Endpoint) -> Result<(Plan, Vec<SocketAddr>), OpenError> {
-        let name = endpoint.to_string();
-        let (host, port, is_tls) = match &endpoint {
-            Endpoint::WebSocket(url) => (url.host(), url.port(), url.is_tls()),
-            Endpoint::Stream(to) => (to.host(), to.port(), to.is_tls()),
-        };
-        let addresses = (host, port)
+    pub(crate) fn prepare(&self, endpoint: Endpoint) -> Found {
+        let route = Route::new(endpoint, &self.config);
+        let addresses = route
+            .first_hop()
             .to_socket_addrs()
-            .map_err(|error| fault::unresolved(name.clone(), &error))?
+            .map_err(|error| route.unresolved(&error))?
             .collect();
-        let tls = match is_tls {
-            true => Some(
-                self.tls(host)
-                    .map_err(|detail| fault::tls_unavailable(name.clone(), detail))?,
-            ),
+        let unavailable = |detail| route.tls_unavailable(detail);
+        let proxy_tls = match route.proxy() {
+            Some(proxy) if proxy.is_tls() => {
+                let clients = self.tls().map_err(unavailable)?;
+                Some((
+                    clients.proxy,
+                    server_name(proxy.host()).map_err(unavailable)?,
+                ))
+            }
+            _ => None,
+        };
+        let server_tls = match route.is_tls() {
+            true => {
+                let clients = self.tls().map_err(unavailable)?;
+                let (host, _) = route.server();
+                Some((clients.server, server_name(host).map_err(unavailable)?))
+            }
             false => None,
         };
-        let max_frame_bytes = self.config.max_frame_bytes;
-        let plan = Plan {
-            endpoint,
-            name,
-            tls,
-            max_frame_bytes,
-        };
+        let plan = Box::new(Plan {
+            route,
+            proxy_tls,
+            server_tls,
+            config: Arc::clone(&self.config),
+        });
         Ok((plan, addresses))
     }
 
-    /// The TLS client, made when it is first needed.
-    fn tls(&self, host: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), String> {
+    /// The TLS clients, made when they are first needed.
+    fn tls(&self) -> Result<TlsClients, String> {
         let mut made = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = match &*made {
-            Some(config) => Arc::clone(config),
-            None => {
-                let config = tls::client_config(self.config.extra_roots.clone())
-                    .map_err(|error| error.to_string())?;
-                Arc::clone(made.insert(config))
-            }
-        };
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| format!("no certificate can name the host {host:?}"))?;
-        Ok((config, name))
+        if let Some(clients) = &*made {
+            return Ok(clients.clone());
+        }
+        let clients = TlsClients::new(&self.config).map_err(|error| error.to_string())?;
+        Ok(made.insert(clients).clone())
     }
 }
 
@@ -89,11 +108,21 @@ pub(crate) enum Dialling {
     Connecting {
         tcp: TcpStream,
         others: vec::IntoIter<SocketAddr>,
-        plan: Plan,
+        plan: Box<Plan>,
+    },
+    SecuringProxy {
+        socket: Socket,
+        plan: Box<Plan>,
+    },
+    Tunnelling {
+        socket: Socket,
+        unsent: Bytes,
+        connect: Connect,
+        plan: Box<Plan>,
     },
     Securing {
         socket: Socket,
-        plan: Plan,
+        plan: Box<Plan>,
     },
     Upgrading {
         handshake: Box<MidHandshake<ClientHandshake<Socket>>>,
@@ -123,7 +152,7 @@ impl Registration<'_> {
 impl Dialling {
     /// Starts to connect to the first address, or to the next where that fails at once.
     pub(crate) fn connect(
-        plan: Plan,
+        plan: Box<Plan>,
         addresses: Vec<SocketAddr>,
         registration: &Registration<'_>,
     ) -> Result<Opening, OpenError> {
@@ -132,7 +161,7 @@ impl Dialling {
     }
 
     fn connect_next(
-        plan: Plan,
+        plan: Box<Plan>,
         mut others: vec::IntoIter<SocketAddr>,
         mut error: io::Error,
         registration: &Registration<'_>,
@@ -147,7 +176,7 @@ impl Dialling {
                 Err(failure) => error = failure,
             }
         }
-        Err(fault::unreachable(plan.name, &error))
+        Err(plan.route.unreachable(&error))
     }
 
     /// Goes on as far as the socket allows.
@@ -156,10 +185,17 @@ impl Dialling {
             Self::LookingUp => Ok(Opening::Waiting(self)),
             Self::Connecting { tcp, others, plan } => match connected(&tcp) {
                 Poll::Pending => Ok(Opening::Waiting(Self::Connecting { tcp, others, plan })),
-                Poll::Ready(Ok(())) => plan.secure(tcp),
+                Poll::Ready(Ok(())) => plan.start(Socket::Plain(tcp)),
                 Poll::Ready(Err(error)) => Self::connect_next(plan, others, error, registration),
             },
-            Self::Securing { socket, plan } => plan.upgrade(socket),
+            Self::SecuringProxy { socket, plan } => plan.secure_proxy(socket),
+            Self::Tunnelling {
+                socket,
+                unsent,
+                connect,
+                plan,
+            } => plan.tunnel(socket, unsent, connect),
+            Self::Securing { socket, plan } => plan.secure(socket),
             Self::Upgrading { handshake, name } => upgraded(handshake.handshake(), name),
         }
     }
@@ -185,30 +221,117 @@ fn connected(tcp: &TcpStream) -> Poll<io::Result<()>> {
     }
 }
 
+/// The steps from a connection to a link, each of which goes on with the next.
 impl Plan {
-    fn secure(mut self, tcp: TcpStream) -> Result<Opening, OpenError> {
-        let socket = match self.tls.take() {
-            None => Socket::Plain(tcp),
-            Some((config, name)) => Socket::client(tcp, config, name)
-                .map_err(|error| fault::tls_unavailable(self.name.clone(), error.to_string()))?,
-        };
-        self.upgrade(socket)
+    /// The connection is there.
+    fn start(mut self: Box<Self>, tcp: Socket) -> Result<Opening, OpenError> {
+        match self.proxy_tls.take() {
+            Some(tls) => {
+                let socket = self.client(tcp, tls)?;
+                self.secure_proxy(socket)
+            }
+            None => self.reach_server(tcp),
+        }
     }
 
-    fn upgrade(self, mut socket: Socket) -> Result<Opening, OpenError> {
+    fn client(&self, below: Socket, (config, name): Tls) -> Result<Socket, OpenError> {
+        Socket::client(below, config, name)
+            .map_err(|error| self.route.tls_unavailable(error.to_string()))
+    }
+
+    fn secure_proxy(self: Box<Self>, mut socket: Socket) -> Result<Opening, OpenError> {
         match socket.handshake() {
             Poll::Pending => {
-                return Ok(Opening::Waiting(Dialling::Securing { socket, plan: self }));
+                let plan = self;
+                Ok(Opening::Waiting(Dialling::SecuringProxy { socket, plan }))
             }
-            Poll::Ready(Err(error)) => return Err(fault::tls(self.name, &error)),
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => Err(self.route.proxy_tls_failed(&error)),
+            Poll::Ready(Ok(())) => self.reach_server(socket),
         }
-        match &self.endpoint {
+    }
+
+    /// Whoever was connected to is ready.
+    fn reach_server(self: Box<Self>, socket: Socket) -> Result<Opening, OpenError> {
+        match self.route.tunnel() {
+            Some(connect) => {
+                let unsent = connect.request().clone();
+                self.tunnel(socket, unsent, connect)
+            }
+            None => self.talk(socket),
+        }
+    }
+
+    fn tunnel(
+        self: Box<Self>,
+        mut socket: Socket,
+        mut unsent: Bytes,
+        mut connect: Connect,
+    ) -> Result<Opening, OpenError> {
+        let plan = self;
+        loop {
+            let mut piece = [0; 1024];
+            let exchanged = match unsent.is_empty() {
+                false => would_block(socket.write(&unsent)),
+                true => would_block(socket.flush().and_then(|()| socket.read(&mut piece))),
+            };
+            let length = match exchanged {
+                Poll::Ready(Ok(length)) => length,
+                Poll::Ready(Err(error)) => return Err(plan.route.tunnel_broke(&error)),
+                Poll::Pending => {
+                    return Ok(Opening::Waiting(Dialling::Tunnelling {
+                        socket,
+                        unsent,
+                        connect,
+                        plan,
+                    }));
+                }
+            };
+            if length == 0 {
+                return Err(plan.route.no_tunnel(connect.handle_end()));
+            }
+            if !unsent.is_empty() {
+                unsent.advance(length);
+                continue;
+            }
+            let answer = connect.handle_bytes(&piece[..length]);
+            connect = match answer.map_err(|error| plan.route.no_tunnel(error))? {
+                Answer::Incomplete(connect) => connect,
+                Answer::Established { early } => return plan.talk(socket.tunnel(early)),
+            };
+        }
+    }
+
+    /// What is sent from here on arrives at the server.
+    fn talk(mut self: Box<Self>, socket: Socket) -> Result<Opening, OpenError> {
+        let socket = match self.server_tls.take() {
+            Some(tls) => self.client(socket, tls)?,
+            None => return self.upgrade(socket),
+        };
+        self.secure(socket)
+    }
+
+    fn secure(self: Box<Self>, mut socket: Socket) -> Result<Opening, OpenError> {
+        match socket.handshake() {
+            Poll::Pending => {
+                let plan = self;
+                Ok(Opening::Waiting(Dialling::Securing { socket, plan }))
+            }
+            Poll::Ready(Err(error)) => Err(self.route.tls_failed(&error)),
+            Poll::Ready(Ok(())) => self.upgrade(socket),
+        }
+    }
+
+    fn upgrade(&self, socket: Socket) -> Result<Opening, OpenError> {
+        match self.route.endpoint() {
             Endpoint::Stream(_) => Ok(Opening::Open(Box::new(ByteStream::new(socket)))),
             Endpoint::WebSocket(url) => {
-                let config = websocket::config(self.max_frame_bytes);
-                let handshake = client_with_config(url.as_str(), socket, Some(config));
-                upgraded(handshake, self.name)
+                let name = url.to_string();
+                let request = match websocket::request(url, &self.config.headers) {
+                    Ok(request) => request,
+                    Err(error) => return Err(fault::upgrade(name, error)),
+                };
+                let config = websocket::config(self.config.max_frame_bytes);
+                upgraded(client_with_config(request, socket, Some(config)), name)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     accept::{Door, Guest, Kind, Reception},
-    dial::{Dialling, Opening, Plan, Registration},
+    dial::{Dialling, Found, Opening, Registration},
     link::{Link, News},
     socket::Socket,
 };
@@ -184,11 +184,7 @@ impl Network {
     }
 
     /// Goes on with an opening whose host has been looked up; says so where it has failed.
-    pub(crate) fn connect(
-        &mut self,
-        link: LinkId,
-        found: Result<(Plan, Vec<SocketAddr>), OpenError>,
-    ) -> Option<Input> {
+    pub(crate) fn connect(&mut self, link: LinkId, found: Found) -> Option<Input> {
         let token = self.entries.get(&link)?.token;
         let registry = self.poll.registry();
         let registration = Registration { registry, token };

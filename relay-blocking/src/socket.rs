@@ -1,5 +1,6 @@
-//! TCP, or TLS over it, without waiting.
+//! TCP, TLS over it, and a tunnel through a proxy, without waiting.
 
+use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use rustls::{
     ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned,
@@ -16,8 +17,11 @@ use std::{
 #[derive(Debug)]
 pub(crate) enum Socket {
     Plain(TcpStream),
-    Client(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// TLS over whatever leads to the server: with a proxy of `https` there is another TLS below.
+    Client(Box<StreamOwned<ClientConnection, Self>>),
     Server(Box<StreamOwned<ServerConnection, TcpStream>>),
+    /// What came through the tunnel with the proxy's answer, and whatever leads to the proxy.
+    Tunnel(Bytes, Box<Self>),
 }
 
 /// Tells apart what failed and what only has to wait.
@@ -30,12 +34,20 @@ pub(crate) fn would_block<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
 
 impl Socket {
     pub(crate) fn client(
-        tcp: TcpStream,
+        below: Self,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
         let connection = ClientConnection::new(config, name)?;
-        Ok(Self::Client(Box::new(StreamOwned::new(connection, tcp))))
+        Ok(Self::Client(Box::new(StreamOwned::new(connection, below))))
+    }
+
+    /// The tunnel whose first bytes are `early`.
+    pub(crate) fn tunnel(self, early: Bytes) -> Self {
+        match early.is_empty() {
+            true => self,
+            false => Self::Tunnel(early, Box::new(self)),
+        }
     }
 
     pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
@@ -68,14 +80,21 @@ impl Socket {
 
     /// Ends our direction, as far as the system takes it now.
     pub(crate) fn shutdown(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(_) => {}
-            Self::Client(tls) => tls.conn.send_close_notify(),
-            Self::Server(tls) => tls.conn.send_close_notify(),
-        }
         // A peer that takes nothing now misses the goodbye of TLS and sees the end of TCP.
-        let _ = self.flush();
-        self.tcp().shutdown(Shutdown::Write)
+        match self {
+            Self::Plain(tcp) => tcp.shutdown(Shutdown::Write),
+            Self::Client(tls) => {
+                tls.conn.send_close_notify();
+                let _ = tls.flush();
+                tls.sock.shutdown()
+            }
+            Self::Server(tls) => {
+                tls.conn.send_close_notify();
+                let _ = tls.flush();
+                tls.sock.shutdown(Shutdown::Write)
+            }
+            Self::Tunnel(_, below) => below.shutdown(),
+        }
     }
 
     /// Throws away a piece of what still comes; ready at its end.
@@ -86,11 +105,12 @@ impl Socket {
         would_block(self.tcp().read(&mut [0; 4096]))
     }
 
-    const fn tcp(&mut self) -> &mut TcpStream {
+    fn tcp(&mut self) -> &mut TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Client(tls) => &mut tls.sock,
+            Self::Client(tls) => tls.sock.tcp(),
             Self::Server(tls) => &mut tls.sock,
+            Self::Tunnel(_, below) => below.tcp(),
         }
     }
 
@@ -99,6 +119,7 @@ impl Socket {
             Self::Plain(tcp) => tcp.write(bytes),
             Self::Client(tls) => tls.write(bytes),
             Self::Server(tls) => tls.write(bytes),
+            Self::Tunnel(_, below) => below.write(bytes),
         }
     }
 }
@@ -109,6 +130,12 @@ impl Read for Socket {
             Self::Plain(tcp) => tcp.read(buffer),
             Self::Client(tls) => tls.read(buffer),
             Self::Server(tls) => tls.read(buffer),
+            Self::Tunnel(early, below) if early.is_empty() => below.read(buffer),
+            Self::Tunnel(early, _) => {
+                let length = early.len().min(buffer.len());
+                early.copy_to_slice(&mut buffer[..length]);
+                Ok(length)
+            }
         }
     }
 }
@@ -117,7 +144,7 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.write_some(bytes) {
             // A TLS connection whose buffer is full takes nothing, which is not the end of the stream.
-            Ok(0) if !matches!(self, Self::Plain(_)) => {
+            Ok(0) if matches!(self, Self::Client(_) | Self::Server(_)) => {
                 self.flush()?;
                 self.write_some(bytes)
             }
@@ -128,8 +155,10 @@ impl Write for Socket {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.flush(),
-            Self::Client(tls) => tls.flush(),
+            // What the upper TLS has handed down may still wait in the lower one.
+            Self::Client(tls) => tls.flush().and_then(|()| tls.sock.flush()),
             Self::Server(tls) => tls.flush(),
+            Self::Tunnel(_, below) => below.flush(),
         }
     }
 }

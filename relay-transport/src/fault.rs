@@ -134,6 +134,12 @@ pub(crate) fn is_tls(error: &io::Error) -> bool {
     tls_error(error).is_some()
 }
 
+/// Whether the peer demands a certificate.
+pub(crate) fn wants_certificate(error: &io::Error) -> bool {
+    let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+    tls_error(error) == Some(&alert)
+}
+
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }

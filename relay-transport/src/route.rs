@@ -108,7 +108,10 @@ impl Route {
 
     /// The TLS handshake with the proxy has failed.
     pub fn proxy_tls_failed(&self, error: &io::Error) -> OpenError {
-        let detail = fault::tls_detail(error);
+        let detail = match fault::wants_certificate(error) {
+            true => "it demands a client certificate, and proxies are shown none".to_owned(),
+            false => fault::tls_detail(error),
+        };
         self.proxy_failed(ProxyFault::Tls { detail })
     }
 

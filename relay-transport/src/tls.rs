@@ -206,3 +206,7 @@ pub fn client_config(
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
