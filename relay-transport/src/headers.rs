@@ -42,9 +42,12 @@ impl Headers {
             let name = name.to_owned();
             return Err(HeaderError::Reserved { name });
         }
-        let mut value = HeaderValue::from_str(value).map_err(|_| HeaderError::Value {
-            name: name.to_owned(),
-        })?;
+        let mut value = Some(value)
+            .filter(|value| value.is_ascii())
+            .and_then(|value| HeaderValue::from_str(value).ok())
+            .ok_or_else(|| HeaderError::Value {
+                name: name.to_owned(),
+            })?;
         value.set_sensitive(true);
         self.0.append(header, value);
         Ok(())

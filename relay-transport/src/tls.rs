@@ -5,7 +5,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
-    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_platform_verifier::Verifier;
@@ -30,8 +30,8 @@ pub enum TlsError {
     #[error("certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
     /// Certificates that cannot vouch for others.
-    #[error("the root certificates cannot be used: {0}")]
-    Roots(#[from] VerifierBuilderError),
+    #[error("the root certificates for clients cannot be used: {0}")]
+    Roots(String),
 }
 
 /// Reads certificates in PEM form (RFC 7468), for a server or for
@@ -120,12 +120,17 @@ pub fn mutual_server_config(
     client_roots: &[u8],
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
-    for root in certificates_from_pem(client_roots)? {
-        roots.add(root)?;
+    for root in certificates_from_pem(client_roots).map_err(unusable_root)? {
+        roots.add(root).map_err(unusable_root)?;
     }
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(unusable_root)?;
     server_config_verified_by(verifier, certificate_chain, key)
+}
+
+fn unusable_root(error: impl fmt::Display) -> TlsError {
+    TlsError::Roots(error.to_string())
 }
 
 fn server_config_verified_by(
