@@ -1,6 +1,7 @@
 //! Opens links: name lookup, TCP, a proxy on the way, TLS, WebSocket upgrade.
 
 use crate::{
+    attempts::Attempts,
     socket::{Socket, would_block},
     transport::{ByteStream, Transport, WebSocket},
 };
@@ -21,7 +22,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
-    vec,
+    time::Instant,
 };
 use tungstenite::{
     ClientHandshake, HandshakeError, client::client_with_config, handshake::MidHandshake,
@@ -106,8 +107,7 @@ impl Preparation {
 pub(crate) enum Dialling {
     LookingUp,
     Connecting {
-        tcp: TcpStream,
-        others: vec::IntoIter<SocketAddr>,
+        attempts: Attempts,
         plan: Box<Plan>,
     },
     SecuringProxy {
@@ -150,43 +150,32 @@ impl Registration<'_> {
 }
 
 impl Dialling {
-    /// Starts to connect to the first address, or to the next where that fails at once.
+    /// Starts to connect.
     pub(crate) fn connect(
         plan: Box<Plan>,
         addresses: Vec<SocketAddr>,
         registration: &Registration<'_>,
     ) -> Result<Opening, OpenError> {
-        let nothing = io::Error::other("the host has no address");
-        Self::connect_next(plan, addresses.into_iter(), nothing, registration)
+        let attempts = Attempts::new(addresses);
+        Self::Connecting { attempts, plan }.proceed(registration)
     }
 
-    fn connect_next(
-        plan: Box<Plan>,
-        mut others: vec::IntoIter<SocketAddr>,
-        mut error: io::Error,
-        registration: &Registration<'_>,
-    ) -> Result<Opening, OpenError> {
-        for address in others.by_ref() {
-            let connecting = TcpStream::connect(address).and_then(|mut tcp| {
-                registration.register(&mut tcp)?;
-                Ok(tcp)
-            });
-            match connecting {
-                Ok(tcp) => return Ok(Opening::Waiting(Self::Connecting { tcp, others, plan })),
-                Err(failure) => error = failure,
-            }
+    /// When [`proceed`](Self::proceed) has something to do, even where the socket says nothing.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        match self {
+            Self::Connecting { attempts, .. } => attempts.wake_at(),
+            _ => None,
         }
-        Err(plan.route.unreachable(&error))
     }
 
     /// Goes on as far as the socket allows.
     pub(crate) fn proceed(self, registration: &Registration<'_>) -> Result<Opening, OpenError> {
         match self {
             Self::LookingUp => Ok(Opening::Waiting(self)),
-            Self::Connecting { tcp, others, plan } => match connected(&tcp) {
-                Poll::Pending => Ok(Opening::Waiting(Self::Connecting { tcp, others, plan })),
-                Poll::Ready(Ok(())) => plan.start(Socket::Plain(tcp)),
-                Poll::Ready(Err(error)) => Self::connect_next(plan, others, error, registration),
+            Self::Connecting { mut attempts, plan } => match attempts.proceed(registration) {
+                Poll::Pending => Ok(Opening::Waiting(Self::Connecting { attempts, plan })),
+                Poll::Ready(Ok(tcp)) => plan.start(Socket::Plain(tcp)),
+                Poll::Ready(Err(failed)) => Err(plan.route.unreachable(&failed)),
             },
             Self::SecuringProxy { socket, plan } => plan.secure_proxy(socket),
             Self::Tunnelling {
@@ -198,26 +187,6 @@ impl Dialling {
             Self::Securing { socket, plan } => plan.secure(socket),
             Self::Upgrading { handshake, name } => upgraded(handshake.handshake(), name),
         }
-    }
-}
-
-/// Whether a connection that was begun is there.
-fn connected(tcp: &TcpStream) -> Poll<io::Result<()>> {
-    if let Some(error) = tcp.take_error().transpose() {
-        return Poll::Ready(error.and_then(Err));
-    }
-    match tcp.peer_addr() {
-        Ok(_) => Poll::Ready(tcp.set_nodelay(true)),
-        // Some systems say the one, some the other, while it takes its time.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            Poll::Pending
-        }
-        Err(error) => Poll::Ready(Err(error)),
     }
 }
 
@@ -269,10 +238,11 @@ impl Plan {
     ) -> Result<Opening, OpenError> {
         let plan = self;
         loop {
-            let mut piece = [0; 1024];
+            // One at a time, so that nothing is read which is the tunnel's already.
+            let mut byte = [0];
             let exchanged = match unsent.is_empty() {
                 false => would_block(socket.write(&unsent)),
-                true => would_block(socket.flush().and_then(|()| socket.read(&mut piece))),
+                true => would_block(socket.flush().and_then(|()| socket.read(&mut byte))),
             };
             let length = match exchanged {
                 Poll::Ready(Ok(length)) => length,
@@ -293,10 +263,10 @@ impl Plan {
                 unsent.advance(length);
                 continue;
             }
-            let answer = connect.handle_bytes(&piece[..length]);
+            let answer = connect.handle_bytes(&byte);
             connect = match answer.map_err(|error| plan.route.no_tunnel(error))? {
                 Answer::Incomplete(connect) => connect,
-                Answer::Established { early } => return plan.talk(socket.tunnel(early)),
+                Answer::Established { .. } => return plan.talk(socket),
             };
         }
     }

@@ -51,9 +51,11 @@
 //! - A link is read only as far as [`read_limit`](relay_proto::Machine::read_limit) allows, which is asked before
 //!   every frame; nothing is read ahead.
 //! - All frames sent in one go are flushed once.
+//! - A host with several addresses is connected to at the one that answers first (RFC 8305).
 //! - A machine that ends closes its listeners and, with [`GOING_AWAY`](relay_proto::CloseCode::GOING_AWAY), its links.
 
 mod accept;
+mod attempts;
 mod dial;
 mod driver;
 mod hub;

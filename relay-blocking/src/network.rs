@@ -196,11 +196,13 @@ impl Network {
     fn opening(&mut self, link: LinkId, opening: Result<Opening, OpenError>) -> Option<Input> {
         match opening {
             Ok(Opening::Waiting(dialling)) => {
+                self.set_overdue(link, dialling.wake_at());
                 self.set_state(link, State::Dialling(dialling));
                 None
             }
             Ok(Opening::Open(transport)) => {
                 let open = Link::new(transport, self.config.close_timeout);
+                self.set_overdue(link, None);
                 self.set_state(link, State::Open(open));
                 Some(Input::Opened { link })
             }
@@ -355,8 +357,14 @@ impl Network {
 
     /// Ends what takes too long, and says so where the machine knows of it.
     pub(crate) fn expire(&mut self, link: LinkId) -> Option<Input> {
-        let due = self.entries.get(&link)?.overdue?;
-        if due > Instant::now() {
+        let entry = self.entries.get(&link)?;
+        if entry.overdue? > Instant::now() {
+            return None;
+        }
+        if let State::Dialling(_) = entry.state {
+            // Not the end: another address is to be tried.
+            self.set_overdue(link, None);
+            self.touch(link);
             return None;
         }
         let state = self.take(link)?;

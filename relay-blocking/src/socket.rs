@@ -1,6 +1,5 @@
-//! TCP, TLS over it, and a tunnel through a proxy, without waiting.
+//! TCP, or TLS over it, without waiting.
 
-use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use rustls::{
     ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned,
@@ -20,8 +19,6 @@ pub(crate) enum Socket {
     /// TLS over whatever leads to the server: with a proxy of `https` there is another TLS below.
     Client(Box<StreamOwned<ClientConnection, Self>>),
     Server(Box<StreamOwned<ServerConnection, TcpStream>>),
-    /// What came through the tunnel with the proxy's answer, and whatever leads to the proxy.
-    Tunnel(Bytes, Box<Self>),
 }
 
 /// Tells apart what failed and what only has to wait.
@@ -40,14 +37,6 @@ impl Socket {
     ) -> Result<Self, rustls::Error> {
         let connection = ClientConnection::new(config, name)?;
         Ok(Self::Client(Box::new(StreamOwned::new(connection, below))))
-    }
-
-    /// The tunnel whose first bytes are `early`.
-    pub(crate) fn tunnel(self, early: Bytes) -> Self {
-        match early.is_empty() {
-            true => self,
-            false => Self::Tunnel(early, Box::new(self)),
-        }
     }
 
     pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
@@ -93,7 +82,6 @@ impl Socket {
                 let _ = tls.flush();
                 tls.sock.shutdown(Shutdown::Write)
             }
-            Self::Tunnel(_, below) => below.shutdown(),
         }
     }
 
@@ -110,7 +98,6 @@ impl Socket {
             Self::Plain(tcp) => tcp,
             Self::Client(tls) => tls.sock.tcp(),
             Self::Server(tls) => &mut tls.sock,
-            Self::Tunnel(_, below) => below.tcp(),
         }
     }
 
@@ -119,7 +106,6 @@ impl Socket {
             Self::Plain(tcp) => tcp.write(bytes),
             Self::Client(tls) => tls.write(bytes),
             Self::Server(tls) => tls.write(bytes),
-            Self::Tunnel(_, below) => below.write(bytes),
         }
     }
 }
@@ -130,12 +116,6 @@ impl Read for Socket {
             Self::Plain(tcp) => tcp.read(buffer),
             Self::Client(tls) => tls.read(buffer),
             Self::Server(tls) => tls.read(buffer),
-            Self::Tunnel(early, below) if early.is_empty() => below.read(buffer),
-            Self::Tunnel(early, _) => {
-                let length = early.len().min(buffer.len());
-                early.copy_to_slice(&mut buffer[..length]);
-                Ok(length)
-            }
         }
     }
 }
@@ -144,7 +124,7 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.write_some(bytes) {
             // A TLS connection whose buffer is full takes nothing, which is not the end of the stream.
-            Ok(0) if matches!(self, Self::Client(_) | Self::Server(_)) => {
+            Ok(0) if !matches!(self, Self::Plain(_)) => {
                 self.flush()?;
                 self.write_some(bytes)
             }
@@ -158,7 +138,6 @@ impl Write for Socket {
             // What the upper TLS has handed down may still wait in the lower one.
             Self::Client(tls) => tls.flush().and_then(|()| tls.sock.flush()),
             Self::Server(tls) => tls.flush(),
-            Self::Tunnel(_, below) => below.flush(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use relay_proto::{CloseCode, Closure, OpenError};
 use rustls::{AlertDescription, CertificateError};
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 use tungstenite::{
     self,
     error::{CapacityError, ProtocolError},
@@ -100,6 +100,26 @@ pub fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
     OpenError::Unreachable {
         endpoint,
         detail: io_detail(error),
+    }
+}
+
+/// None of the host's addresses could be connected to.
+pub fn all_unreachable(endpoint: String, attempts: &[(SocketAddr, io::Error)]) -> OpenError {
+    let detail = attempts_detail(attempts);
+    OpenError::Unreachable { endpoint, detail }
+}
+
+pub(crate) fn attempts_detail(attempts: &[(SocketAddr, io::Error)]) -> String {
+    match attempts {
+        [] => "the host has no address".to_owned(),
+        [(_, error)] => io_detail(error),
+        attempts => {
+            let tried: Vec<_> = attempts
+                .iter()
+                .map(|(address, error)| format!("{address} ({})", io_detail(error)))
+                .collect();
+            format!("tried {}", tried.join(", "))
+        }
     }
 }
 

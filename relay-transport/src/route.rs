@@ -5,7 +5,7 @@ use relay_proto::{
     Endpoint, OpenError,
     proxy::{Connect, ConnectError, Proxy, ProxyFault},
 };
-use std::io;
+use std::{io, net::SocketAddr};
 
 /// The way to an endpoint.
 ///
@@ -85,14 +85,14 @@ impl Route {
         }
     }
 
-    /// The connection to the [first hop](Self::first_hop) could not be made.
-    pub fn unreachable(&self, error: &io::Error) -> OpenError {
+    /// None of the addresses of the [first hop](Self::first_hop) could be connected to.
+    pub fn unreachable(&self, attempts: &[(SocketAddr, io::Error)]) -> OpenError {
         match &self.proxy {
             Some(proxy) => {
-                let detail = fault::io_detail(error);
+                let detail = fault::attempts_detail(attempts);
                 self.fault(proxy, ProxyFault::Unreachable { detail })
             }
-            None => fault::unreachable(self.endpoint.to_string(), error),
+            None => fault::all_unreachable(self.endpoint.to_string(), attempts),
         }
     }
 
@@ -129,7 +129,9 @@ impl Route {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::BrokenPipe => self.no_tunnel(ConnectError::Ended),
-            _ => self.unreachable(error),
+            _ => self.proxy_failed(ProxyFault::Unreachable {
+                detail: fault::io_detail(error),
+            }),
         }
     }
 

@@ -1,0 +1,52 @@
+//! What all tasks of one hub share.
+
+use relay_proto::LinkId;
+use relay_transport::{Config, tls::TlsClients};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+use tokio::sync::{OnceCell, oneshot};
+
+/// What all tasks of one hub share.
+pub(crate) struct Context {
+    pub(crate) config: Arc<Config>,
+    accepted: AtomicU64,
+    tls: OnceCell<TlsClients>,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config: Arc::new(config),
+            accepted: AtomicU64::new(0),
+            tls: OnceCell::new(),
+        }
+    }
+
+    /// The id of the next accepted link.
+    pub(crate) fn next_accepted(&self) -> LinkId {
+        LinkId::accepted(self.accepted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How to be a TLS client, made when it is first needed.
+    pub(crate) async fn tls_clients(&self) -> Result<&TlsClients, String> {
+        let make = || async {
+            let config = Arc::clone(&self.config);
+            let (made, clients) = oneshot::channel();
+            // It reads the platform's certificates, and nothing may wait for a disk on a task.
+            thread::Builder::new()
+                .name("relay-tls-roots".to_owned())
+                .spawn(move || made.send(TlsClients::new(&config)))
+                .map_err(|error| error.to_string())?;
+            clients
+                .await
+                .map_err(|_| "the platform's certificates cannot be read".to_owned())?
+                .map_err(|error| error.to_string())
+        };
+        self.tls.get_or_try_init(make).await
+    }
+}
