@@ -320,7 +320,7 @@ fn tls(
             })?
         }
     };
-    Ok(config.into())
+    Ok(config)
 }
 
 fn read_file(path: &Path) -> Result<Layer, ConfigError> {
