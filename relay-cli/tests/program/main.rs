@@ -3,10 +3,15 @@
 
 mod arguments;
 mod bridge;
+#[path = "../../../relay-transport/tests/support/certificates.rs"]
+mod certificates;
 mod demo;
 mod harness;
 mod own_runtime;
+#[path = "../../../relay-transport/tests/support/proxy.rs"]
+mod proxy;
 mod round;
+mod route;
 mod sendmail;
 #[cfg(unix)]
 mod stopping;
