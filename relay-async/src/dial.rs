@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     happy_eyeballs,
     link::Link,
+    runtime::timeout,
     transport::{ByteStream, WebSocket},
 };
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +15,7 @@ use relay_proto::{
 };
 use relay_transport::{Route, fault, tls::server_name, websocket};
 use rustls::ClientConfig;
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 /// Opens the link and runs it to its end. Aborting the task abandons the opening.
 pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Arc<Context>) {
@@ -47,8 +48,11 @@ async fn open_websocket<R: Runtime>(
     let config = websocket::config(context.config.max_frame_bytes);
     let failed = |error| fault::upgrade(url.to_string(), error);
     let request = websocket::request(url, &context.config.headers).map_err(failed)?;
-    let websocket = R::websocket_connect(socket, request, config).await;
-    websocket.map(WebSocket).map_err(failed)
+    let upgrading = R::websocket_connect(socket, request, config);
+    match timeout::<R, _>(context.config.connect_timeout, upgrading).await {
+        Some(websocket) => websocket.map(WebSocket).map_err(failed),
+        None => Err(failed(timed_out().into())),
+    }
 }
 
 /// The way to an endpoint: TCP to the first address that answers, through a proxy where there is one, and TLS where that
@@ -58,23 +62,27 @@ async fn connect<R: Runtime>(route: &Route, context: &Context) -> Result<R::Sock
     let addresses = R::resolve(host, port)
         .await
         .map_err(|error| route.unresolved(&error))?;
-    let mut socket = happy_eyeballs::connect::<R, _, _>(addresses, R::connect)
-        .await
-        .map_err(|attempts| route.unreachable(&attempts))?;
+    let patience = context.config.connect_timeout;
+    let connecting = happy_eyeballs::connect::<R, _, _>(addresses, R::connect);
+    let mut socket = match timeout::<R, _>(patience, connecting).await {
+        Some(connected) => connected.map_err(|attempts| route.unreachable(&attempts))?,
+        None => return Err(route.no_answer()),
+    };
     let unavailable = |detail| route.tls_unavailable(detail);
     if let Some(proxy) = route.proxy()
         && proxy.is_tls()
     {
         let clients = context.tls_clients().await.map_err(unavailable)?;
         let config = Arc::clone(&clients.proxy);
-        socket = secure::<R>(socket, proxy.host(), config)
+        socket = secure::<R>(socket, proxy.host(), config, patience)
             .await
             .map_err(unavailable)?
             .map_err(|error| route.proxy_tls_failed(&error))?;
     }
     if let Some(connect) = route.tunnel() {
-        tunnel::<R>(&mut socket, connect)
+        timeout::<R, _>(patience, tunnel::<R>(&mut socket, connect))
             .await
+            .unwrap_or_else(|| Err(timed_out()))
             .map_err(|error| route.tunnel_broke(&error))?
             .map_err(|error| route.no_tunnel(error))?;
     }
@@ -82,7 +90,7 @@ async fn connect<R: Runtime>(route: &Route, context: &Context) -> Result<R::Sock
         let clients = context.tls_clients().await.map_err(unavailable)?;
         let config = Arc::clone(&clients.server);
         let (host, _) = route.server();
-        socket = secure::<R>(socket, host, config)
+        socket = secure::<R>(socket, host, config, patience)
             .await
             .map_err(unavailable)?
             .map_err(|error| route.tls_failed(&error))?;
@@ -95,9 +103,15 @@ async fn secure<R: Runtime>(
     socket: R::Socket,
     host: &str,
     config: Arc<ClientConfig>,
+    patience: Duration,
 ) -> Result<io::Result<R::Socket>, String> {
     let name = server_name(host)?;
-    Ok(R::tls_connect(socket, name, config).await)
+    let securing = timeout::<R, _>(patience, R::tls_connect(socket, name, config));
+    Ok(securing.await.unwrap_or_else(|| Err(timed_out())))
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
 }
 
 /// Asks a proxy for a tunnel.

@@ -168,6 +168,19 @@ impl Dialling {
         }
     }
 
+    /// Why a link does not open whose present step takes too long. A name lookup does not: the system bounds it.
+    pub(crate) fn expire(self) -> OpenError {
+        let error = io::Error::from(io::ErrorKind::TimedOut);
+        match self {
+            Self::LookingUp => OpenError::Abandoned,
+            Self::Connecting { plan, .. } => plan.route.no_answer(),
+            Self::SecuringProxy { plan, .. } => plan.route.proxy_tls_failed(&error),
+            Self::Tunnelling { plan, .. } => plan.route.tunnel_broke(&error),
+            Self::Securing { plan, .. } => plan.route.tls_failed(&error),
+            Self::Upgrading { name, .. } => fault::upgrade(name, error.into()),
+        }
+    }
+
     /// Goes on as far as the socket allows.
     pub(crate) fn proceed(self, registration: &Registration<'_>) -> Result<Opening, OpenError> {
         match self {

@@ -46,8 +46,8 @@ pub(crate) struct Uplink {
     /// The private key of the client certificate (PEM, not encrypted)
     #[arg(long, value_name = "FILE", env = "RELAY_CLIENT_KEY")]
     pub(crate) client_key: Option<PathBuf>,
-    /// Go through this HTTP proxy: http://[USER:PASSWORD@]HOST:PORT or https://...; none: through none
-    /// [default: what https_proxy, http_proxy, all_proxy and no_proxy say]
+    /// Go through this HTTP proxy: http://HOST:PORT or https://, with USER:PASSWORD@ before the host where it wants
+    /// to know who comes; none: through none [default: what https_proxy, http_proxy, all_proxy, no_proxy say]
     #[arg(long, value_name = "URL", env = "RELAY_PROXY", hide_env_values = true)]
     pub(crate) proxy: Option<Secret>,
     /// Add this to the WebSocket upgrade request, as in 'Name: value'; may be given several times

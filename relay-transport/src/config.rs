@@ -16,6 +16,9 @@ pub struct Config {
     pub max_frame_bytes: usize,
     /// How long the closing of a link may take before its socket is dropped. Default: 2 s.
     pub close_timeout: Duration,
+    /// How long each step of an opening may take: TCP, the proxy's answer, TLS, the upgrade. Default: 8 s, which is less
+    /// than machines commonly allow for all of it, so that the error names what does not answer.
+    pub connect_timeout: Duration,
     /// How long an accepted connection may take for TLS and WebSocket upgrade. Default: 10 s.
     pub handshake_timeout: Duration,
     /// How many accepted connections may be in that phase at once, for each listener; more wait in
@@ -37,6 +40,7 @@ impl Default for Config {
         Self {
             max_frame_bytes: 1 << 20,
             close_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(8),
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 256,
             extra_roots: Vec::new(),

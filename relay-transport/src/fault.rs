@@ -228,6 +228,9 @@ pub fn upgrade(endpoint: String, error: tungstenite::Error) -> OpenError {
         },
         // With TLS 1.3 a server looks at the client's certificate after the client has done its part.
         Error::Io(error) if is_tls(&error) => tls(endpoint, &error),
+        Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+            not_websocket(endpoint, "it does not answer the upgrade request")
+        }
         Error::Io(error) => unreachable(endpoint, &error),
         Error::Protocol(ProtocolError::HandshakeIncomplete) => not_websocket(
             endpoint,

@@ -96,6 +96,18 @@ impl Route {
         }
     }
 
+    /// No address of the [first hop](Self::first_hop) has answered in time.
+    pub fn no_answer(&self) -> OpenError {
+        let error = io::Error::from(io::ErrorKind::TimedOut);
+        match &self.proxy {
+            Some(proxy) => {
+                let detail = fault::io_detail(&error);
+                self.fault(proxy, ProxyFault::Unreachable { detail })
+            }
+            None => fault::unreachable(self.endpoint.to_string(), &error),
+        }
+    }
+
     /// This side cannot do TLS, or not with a host of this name.
     pub fn tls_unavailable(&self, detail: String) -> OpenError {
         fault::tls_unavailable(self.endpoint.to_string(), detail)
@@ -120,7 +132,7 @@ impl Route {
         self.proxy_failed(ProxyFault::Connect(error))
     }
 
-    /// The connection broke during the dialogue with the proxy.
+    /// The connection broke during the dialogue with the proxy, or the proxy took too long.
     pub fn tunnel_broke(&self, error: &io::Error) -> OpenError {
         if fault::is_tls(error) {
             return self.proxy_tls_failed(error);
@@ -129,6 +141,7 @@ impl Route {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::BrokenPipe => self.no_tunnel(ConnectError::Ended),
+            io::ErrorKind::TimedOut => self.no_tunnel(ConnectError::Silent),
             _ => self.proxy_failed(ProxyFault::Unreachable {
                 detail: fault::io_detail(error),
             }),

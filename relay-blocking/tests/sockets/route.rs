@@ -17,6 +17,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr},
     thread,
+    time::Duration,
 };
 
 /// A machine that echoes, and where.
@@ -282,6 +283,61 @@ fn a_silent_proxy_can_be_given_up() {
     let why = OpenError::Abandoned;
     assert_eq!(client.next(), Input::OpenFailed { link, why });
     tcp.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn whoever_does_not_answer_in_time_is_named() {
+    // The system takes connections; nobody reads them.
+    let (_listener, silent) = listener();
+    let (_server, address) = echo(None);
+    let proxy = ProxyPeer::start(manners(silent));
+    let port = silent.port();
+    for (proxy, url, part) in [
+        (
+            Some(format!("http://{silent}")),
+            SECURE.to_owned(),
+            "the proxy does not answer in time",
+        ),
+        (
+            Some(format!("https://localhost:{port}")),
+            SECURE.to_owned(),
+            "no secure connection to the proxy",
+        ),
+        (
+            Some(format!("http://{}", proxy.address)),
+            SECURE.to_owned(),
+            "no secure connection to wss://relay.example/",
+        ),
+        (
+            Some(format!("http://{}", proxy.address)),
+            PLAIN.to_owned(),
+            "does not answer the upgrade request",
+        ),
+        (
+            None,
+            format!("wss://localhost:{port}/"),
+            "no secure connection to wss://localhost",
+        ),
+        (
+            None,
+            format!("ws://{silent}/"),
+            "does not answer the upgrade request",
+        ),
+    ] {
+        let mut config = proxy.map_or_else(config, |proxy| through(&proxy));
+        config.connect_timeout = Duration::from_millis(300);
+        let error = failure(config, endpoint(&url)).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    // The clock of a step stops with it.
+    let mut config = config();
+    config.connect_timeout = Duration::from_millis(300);
+    let client = Rig::new(Probe::new(), config);
+    let link = client.opened(websocket(address));
+    client.open(websocket(silent));
+    assert!(matches!(client.next(), Input::OpenFailed { .. }));
+    client.send(link, text("hello"));
+    assert_eq!(client.frame(), (link, text("hello")));
 }
 
 #[test]

@@ -196,6 +196,9 @@ pub enum ConnectError {
         "ended the connection without an answer; is it a proxy, and does it allow this server?"
     )]
     Ended,
+    /// It did not answer while the driver was patient.
+    #[error("does not answer in time; can it reach this server?")]
+    Silent,
 }
 
 /// What a proxy says with a status.

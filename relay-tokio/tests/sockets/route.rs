@@ -14,7 +14,7 @@ use relay_tokio::{
     ClientCertificate, Config, TlsAcceptor, certificates_from_pem, mutual_tls_acceptor,
     tls_acceptor,
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A name that only the proxy knows.
@@ -123,6 +123,41 @@ async fn a_proxy_that_does_not_lead_there_says_why() {
         let error = failure(through(&authority, &proxy), URL).await;
         assert!(matches!(error, OpenError::Proxy { .. }), "{error:?}");
         assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_answer_in_time_is_named() {
+    // The system takes connections; nobody reads them.
+    let (_listener, silent) = listener().await;
+    let authority = Authority::new("test");
+    let port = silent.port();
+    for (proxy, url, part) in [
+        (
+            Some(format!("http://{silent}")),
+            URL.to_owned(),
+            "the proxy does not answer in time",
+        ),
+        (
+            Some(format!("https://localhost:{port}")),
+            URL.to_owned(),
+            "no secure connection to the proxy",
+        ),
+        (
+            None,
+            format!("wss://localhost:{port}/"),
+            "no secure connection to wss://localhost",
+        ),
+        (
+            None,
+            format!("ws://{silent}/"),
+            "does not answer the upgrade request",
+        ),
+    ] {
+        let mut config = proxy.map_or_else(config, |proxy| through(&authority, &proxy));
+        config.connect_timeout = Duration::from_millis(300);
+        let error = failure(config, &url).await.to_string();
+        assert!(error.contains(part), "{error}");
     }
 }
 
