@@ -21,6 +21,7 @@ Afterwards:
 
 Exit codes:
   0    accepted for every recipient
+  1    the terminal or standard input failed
   2    the command line is wrong, or what was read is
   3    the relay refused the API key
   4    the relay cannot be reached, or the connection broke too often

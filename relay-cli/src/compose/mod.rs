@@ -56,21 +56,24 @@ pub(crate) async fn compose(arguments: ComposeArgs) -> Result<ExitCode, Failure>
     let content = letter.content();
     let submission = Submission::message(letter.envelope(), content.clone().into())
         .with_priority(arguments.priority.into());
-    let outcome = send(&arguments, submission, content.len() as u64).await?;
-    let (verdict, left) = match &outcome {
+    let (outcome, is_cancelled) =
+        send(&arguments, submission, content.len() as u64, is_kept).await?;
+    let everybody = || letter.recipients().into_iter().map(Into::into).collect();
+    let (exit_code, left) = match &outcome {
         Ok(receipt) => report(receipt),
+        Err(SendError::Unsettled { in_doubt: false }) if is_cancelled => {
+            eprintln!("cancelled; nothing was sent");
+            (ExitCode::from(CANCELLED), everybody())
+        }
         Err(error) => {
             eprintln!("failed: {error}");
-            (
-                Verdict::of(error),
-                letter.recipients().into_iter().map(Into::into).collect(),
-            )
+            (Verdict::of(error).exit_code(), everybody())
         }
     };
-    if is_kept && verdict != Verdict::Accepted {
+    if is_kept && !left.is_empty() {
         keep(&letter, &content, &left);
     }
-    Ok(verdict.exit_code())
+    Ok(exit_code)
 }
 
 /// A message, and whether it is nowhere else, since somebody has just written it.
@@ -123,33 +126,44 @@ fn write(arguments: &ComposeArgs) -> Result<(Letter, bool), NoAnswer> {
     Ok((letter, is_terminal))
 }
 
-/// Sends it, and tells meanwhile why it takes longer. ctrl-c ends that.
+/// Sends it, and tells meanwhile why it takes longer. ctrl-c ends that; the answer says whether it did.
 async fn send(
     arguments: &ComposeArgs,
     submission: Submission,
     length: u64,
-) -> Result<Result<Receipt, SendError>, Failure> {
+    is_terminal: bool,
+) -> Result<(Result<Receipt, SendError>, bool), Failure> {
     let (config, transport) = arguments.uplink.configure(length)?;
     let mut signals = Signals::new().map_err(Failure::running)?;
+    if is_terminal {
+        eprintln!("sending");
+    }
     let started = Instant::now();
     let client = Client::start(config, transport);
     let events = client.events().await.map_err(Failure::running)?;
     tokio::spawn(delays::tell(events, started, ProgressBar::hidden()));
-    let mut sending = pin!(client.send(submission));
-    let outcome = select! {
-        outcome = &mut sending => outcome,
-        name = signals.next() => {
-            eprintln!("{name}: stopping");
+    let ticket = match client.enqueue(submission).await {
+        Ok(ticket) => ticket,
+        Err(error) => return Ok((Err(error), false)),
+    };
+    let mut sending = pin!(ticket.receipt());
+    let (outcome, is_cancelled) = select! {
+        outcome = &mut sending => (outcome, false),
+        _ = signals.next() => {
+            if is_terminal {
+                // Ends the line in which the terminal shows the key.
+                eprintln!();
+            }
             client.stop().await;
-            sending.await
+            (sending.await, true)
         }
     };
     client.shutdown(Duration::ZERO).await;
-    Ok(outcome)
+    Ok((outcome, is_cancelled))
 }
 
 /// Says for whom it was accepted, and returns those for whom it was not.
-fn report(receipt: &Receipt) -> (Verdict, Vec<ForwardPath>) {
+fn report(receipt: &Receipt) -> (ExitCode, Vec<ForwardPath>) {
     let mut lines = format!("accepted: {}\n", receipt.reply);
     if receipt.sent_again {
         lines.push_str("it was sent twice, as the first reply got lost; it may arrive twice\n");
@@ -169,7 +183,7 @@ fn report(receipt: &Receipt) -> (Verdict, Vec<ForwardPath>) {
     } else {
         Verdict::Partly
     };
-    (verdict, left)
+    (verdict.exit_code(), left)
 }
 
 /// Keeps a message in a file and says how to send it from there to those who did not get it.

@@ -31,7 +31,7 @@ What is shown:
 Exit codes:
   0  closed from here, or by the peer with the code 1000
   1  ended in any other way
-  2  the command line is wrong, or a file cannot be read
+  2  the command line is wrong, or a file cannot be read; or, without a terminal, a line was wrong
   3  the relay refused the API key
   4  there is no connection"
 );

@@ -57,6 +57,7 @@ pub(crate) async fn console(arguments: ConsoleArgs) -> Result<ExitCode, Failure>
         wait: arguments.wait,
         terminal: None,
         held: None,
+        is_wrong: false,
     };
     let ending = loop {
         select! {
@@ -71,9 +72,10 @@ pub(crate) async fn console(arguments: ConsoleArgs) -> Result<ExitCode, Failure>
             _ = signals.next() => session.close(CloseCode::GOING_AWAY, String::new()).await,
         }
     };
+    let is_wrong = session.is_wrong;
     session.over(&ending).await;
     driver.finished().await;
-    Ok(exit_code(&ending))
+    Ok(exit_code(&ending, is_wrong))
 }
 
 async fn typed(terminal: &mut Option<Terminal>) -> Typed {
@@ -93,6 +95,8 @@ struct Session<'a, A> {
     terminal: Option<Terminal>,
     /// What a slow peer has no room for yet.
     held: Option<Frame>,
+    /// Some line of a script was wrong.
+    is_wrong: bool,
 }
 
 impl<A: 'static> Session<'_, A> {
@@ -152,7 +156,7 @@ impl<A: 'static> Session<'_, A> {
             Ok(Command::Send(frame)) => self.send(frame).await,
             Ok(Command::File(path)) => match command::read(&path) {
                 Ok(frame) => self.send(frame).await,
-                Err(complaint) => self.notice(complaint).await,
+                Err(complaint) => self.complain(complaint).await,
             },
             Ok(Command::Json) => {
                 self.show.pretty = !self.show.pretty;
@@ -166,7 +170,7 @@ impl<A: 'static> Session<'_, A> {
             }
             Ok(Command::Close { code, reason }) => self.close(code, reason).await,
             Ok(Command::Help) => self.notice(HELP).await,
-            Err(complaint) => self.notice(complaint).await,
+            Err(complaint) => self.complain(complaint).await,
         }
     }
 
@@ -188,6 +192,12 @@ impl<A: 'static> Session<'_, A> {
             .call(move |console, _, _| console.close(code, reason));
         // A machine that has ended needs no goodbye.
         let _ = closes.await;
+    }
+
+    /// A person tries again; a script is told by the exit code.
+    async fn complain(&mut self, complaint: String) {
+        self.is_wrong = !is_person();
+        self.notice(complaint).await;
     }
 
     async fn notice(&self, text: impl Into<String>) {
@@ -214,8 +224,8 @@ impl<A: 'static> Session<'_, A> {
 }
 
 /// The exit code, as `relay console --help` lists them.
-fn exit_code(ending: &Ending) -> ExitCode {
-    ExitCode::from(match ending {
+fn exit_code(ending: &Ending, is_wrong: bool) -> ExitCode {
+    let code = match ending {
         Ending::Unopened(_) => 4,
         Ending::Closed(Closure::Local) => 0,
         Ending::Closed(Closure::Peer { code, .. }) => match *code {
@@ -224,5 +234,6 @@ fn exit_code(ending: &Ending) -> ExitCode {
             _ => 1,
         },
         Ending::Closed(_) => 1,
-    })
+    };
+    ExitCode::from(if code == 0 && is_wrong { 2 } else { code })
 }

@@ -40,9 +40,11 @@ impl Terminal {
         thread::Builder::new()
             .name("input".to_owned())
             .spawn(move || {
-                for line in io::stdin().lock().lines().map_while(Result::ok) {
-                    let line = Typed::Line(Command::parse(&line));
-                    if tell.blocking_send(line).is_err() {
+                for line in io::stdin().lock().lines() {
+                    let command = line
+                        .map_err(|error| format!("standard input: {error}"))
+                        .and_then(|line| Command::parse(&line));
+                    if tell.blocking_send(Typed::Line(command)).is_err() {
                         return;
                     }
                 }

@@ -89,7 +89,9 @@ fn a_person_is_asked_for_everything_and_told_who_was_refused() {
     assert_eq!(screen.wait(), 7, "{}", screen.contents());
     let contents = screen.contents().replace('\n', " ");
     assert!(
-        contents.contains("accepted: 250 2.0.0 Delivered refused for <eve@example.net>: 550 5.1.1"),
+        contents.contains(
+            "sending accepted: 250 2.0.0 Delivered refused for <eve@example.net>: 550 5.1.1"
+        ),
         "{contents}"
     );
 
@@ -197,6 +199,38 @@ fn what_a_person_wrote_outlives_a_relay_that_is_not_there() {
         panic!("one kept");
     };
     assert!(kept.ends_with("\r\n\r\nhard work\r\n"), "{kept}");
+}
+
+#[test]
+fn ctrl_c_gives_up_a_relay_that_does_not_answer() {
+    let house = House::new();
+    // It lets clients connect and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", silent.local_addr().unwrap());
+    let options = [
+        "--from",
+        "a@example.org",
+        "--to",
+        "bob@example.net",
+        "--subject",
+        "x",
+        "-y",
+    ];
+    let mut screen = Screen::start(house.compose_to(&url, &options));
+    screen.wait_for("ctrl-d on a line of its own:");
+    screen.wait_for_prompt("");
+    screen.write(CTRL_D);
+    screen.wait_for("sending");
+    screen.write(CTRL_C);
+    assert_eq!(screen.wait(), 130, "{}", screen.contents());
+    assert!(
+        screen
+            .contents()
+            .contains("\ncancelled; nothing was sent\nit is kept in "),
+        "{}",
+        screen.contents()
+    );
+    assert_eq!(house.kept().len(), 1);
 }
 
 #[test]

@@ -232,6 +232,19 @@ fn a_script_waits_no_longer_than_it_is_told() {
 }
 
 #[test]
+fn a_script_is_told_what_is_wrong_and_goes_on() {
+    let url = peer(|socket| {
+        assert_eq!(socket.read().unwrap(), Message::text("hello"));
+        close(socket, 1000, "");
+    });
+    let ended = run(&url, &[], "/binary 0\n/file no/such\nhello\n");
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    for part in ["* a byte has two", "* cannot read no/such"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_relay_is_told_the_key_and_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
     let mail = directory.path().join("mail");
