@@ -80,8 +80,22 @@ impl Uplink {
     /// # Errors
     ///
     /// Where there is no key, or a file cannot be read.
-    pub(crate) fn configure(self, largest: u64) -> Result<(ClientConfig, Config), Failure> {
+    pub(crate) fn configure(&self, largest: u64) -> Result<(ClientConfig, Config), Failure> {
         let key = self.key()?;
+        let transport = self.transport()?;
+        let mut config = ClientConfig::new(self.url.clone(), key);
+        config.agent = concat!("relay-cli/", env!("CARGO_PKG_VERSION")).to_owned();
+        config.reconnect.attempts = Some(self.attempts.get() - 1);
+        config.timeouts.message += Duration::from_secs(largest / SLOWEST_LINE);
+        Ok((config, transport))
+    }
+
+    /// What any transport to this address needs.
+    ///
+    /// # Errors
+    ///
+    /// Where a file cannot be read.
+    pub(crate) fn transport(&self) -> Result<Config, Failure> {
         let mut transport = Config::default();
         if let Some(path) = &self.ca {
             let wrong = |error: &dyn fmt::Display| {
@@ -94,11 +108,7 @@ impl Uplink {
         transport.client_certificate = self.client_certificate()?;
         transport.proxies = self.proxies()?;
         transport.headers = self.headers()?;
-        let mut config = ClientConfig::new(self.url, key);
-        config.agent = concat!("relay-cli/", env!("CARGO_PKG_VERSION")).to_owned();
-        config.reconnect.attempts = Some(self.attempts.get() - 1);
-        config.timeouts.message += Duration::from_secs(largest / SLOWEST_LINE);
-        Ok((config, transport))
+        Ok(transport)
     }
 
     /// What to warn of, where key and mail would travel for all to read.
@@ -173,7 +183,12 @@ impl Uplink {
         Ok(headers)
     }
 
-    fn key(&self) -> Result<ApiKey, Failure> {
+    /// The API key.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or the file it is in cannot be read.
+    pub(crate) fn key(&self) -> Result<ApiKey, Failure> {
         match (&self.api_key, &self.api_key_file) {
             (Some(key), None) => {
                 keys::check(key).map_err(Failure::usage)?;

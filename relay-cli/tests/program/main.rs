@@ -5,6 +5,10 @@ mod arguments;
 mod bridge;
 #[path = "../../../relay-transport/tests/support/certificates.rs"]
 mod certificates;
+#[cfg(unix)]
+mod compose;
+#[cfg(unix)]
+mod console;
 mod demo;
 mod harness;
 mod own_runtime;
@@ -12,6 +16,8 @@ mod own_runtime;
 mod proxy;
 mod round;
 mod route;
+#[cfg(unix)]
+mod screen;
 mod sendmail;
 #[cfg(unix)]
 mod stopping;
