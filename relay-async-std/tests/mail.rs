@@ -8,21 +8,22 @@ use relay_async_std::{
     mail::{Client, Presented, Relay},
 };
 use relay_testkit::{
-    certificates, listener,
+    Authority, listener,
     mail::{MailServer, client_config, decide, message, relay_config},
 };
 use std::time::Duration;
 
 #[test]
 fn a_message_goes_the_whole_way_over_tls() {
-    let (root, tls) = certificates("one");
+    let authority = Authority::new("test");
+    let tls = authority.identity("localhost").server();
     let mx = MailServer::<AsyncStd>::start();
     let keys = |presented: Presented| decide(&presented);
     let relay = Relay::start(relay_config(mx.address()), keys, Config::default());
     let (listener, address) = listener();
     relay.listen(binding::listening(listener), Some(tls));
     let mut trusting = Config::default();
-    trusting.extra_roots = vec![root];
+    trusting.extra_roots = authority.roots();
     let config = client_config(&format!("wss://localhost:{}/", address.port()));
     let client = Client::start(config, trusting);
     async_std::task::block_on(async {

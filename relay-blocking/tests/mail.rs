@@ -14,7 +14,7 @@ use relay_proto::mail::{
     wire::ApiKey,
 };
 use relay_testkit::{
-    certificates, listener,
+    Authority, listener,
     mail::{MailServer, client_config, decide, message, relay_config},
 };
 use std::{
@@ -154,11 +154,12 @@ fn a_full_queue_hands_the_message_back() {
 
 #[test]
 fn a_message_goes_over_tls() {
-    let (root, tls) = certificates("one");
+    let authority = Authority::new("test");
+    let tls = authority.identity("localhost").server();
     let mx = MailServer::<Blocking>::start();
     let (_relay, address) = start_relay(mx.address(), Some(tls));
     let mut trusting = Config::default();
-    trusting.extra_roots = vec![root];
+    trusting.extra_roots = authority.roots();
     let config = client_config(&format!("wss://localhost:{}/", address.port()));
     let client = Client::start(config, trusting);
     client.send(message(&[BOB], "secret")).unwrap();

@@ -125,11 +125,12 @@ pub mod mail;
 mod monitor;
 mod peer;
 mod probe;
+pub mod proxy;
 mod transcript;
 
 pub use alarm::Alarm;
 pub use binding::{Binding, Running, StopAccepting};
-pub use certificates::certificates;
+pub use certificates::{Authority, Identity};
 pub use conformance::judge;
 pub use peer::{deserted, listener};
 pub use rustls::ServerConfig;

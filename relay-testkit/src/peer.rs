@@ -144,14 +144,26 @@ pub(crate) fn read_head(tcp: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Lets one client in, reads its upgrade request and answers with this, whatever it is.
-pub(crate) fn answer_upgrade(listener: &TcpListener, answer: &str) {
+/// The lines of a request's head without the key, which is random. Their order means nothing (RFC 6455, section 4.1).
+pub(crate) fn shown_head(head: &str) -> Vec<String> {
+    let mut lines: Vec<_> = head.trim_end().lines().collect();
+    lines[1..].sort_by_key(|line| line.split(':').next().unwrap_or_default().to_lowercase());
+    let shown = |line: &&str| match line.split_once(": ") {
+        Some((name, _)) if name.eq_ignore_ascii_case("sec-websocket-key") => name.to_owned(),
+        _ => (*line).to_owned(),
+    };
+    lines.iter().map(shown).collect()
+}
+
+/// Lets one client in, reads its upgrade request and answers with this, whatever it is. Returns the request.
+pub(crate) fn answer_upgrade(listener: &TcpListener, answer: &str) -> String {
     let mut tcp = accept_tcp(listener);
-    read_head(&mut tcp);
+    let head = read_head(&mut tcp);
     tcp.write_all(answer.as_bytes()).unwrap();
     tcp.shutdown(Shutdown::Write).unwrap();
     // A reset after the answer is as good an end as any.
     let _ = tcp.read_to_end(&mut Vec::new());
+    head
 }
 
 /// Passes bytes both ways; cuts the first connection after it has carried so many from the client.

@@ -147,6 +147,7 @@ fn open_error(why: &OpenError) -> String {
         }
         OpenError::Refused { .. } => "Refused",
         OpenError::NotWebSocket { .. } => "NotWebSocket",
+        OpenError::Proxy { .. } => "Proxy",
         OpenError::Abandoned => "Abandoned",
         _ => "?",
     };

@@ -3,10 +3,17 @@
 
 mod arguments;
 mod bridge;
+#[cfg(unix)]
+mod compose;
+#[cfg(unix)]
+mod console;
 mod demo;
 mod harness;
 mod own_runtime;
 mod round;
+mod route;
+#[cfg(unix)]
+mod screen;
 mod sendmail;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -4,7 +4,10 @@ use super::{Group, named};
 use crate::{
     Binding, Probe, Transcript,
     conformance::rig::Rig,
-    peer::{accept_tcp, answer_upgrade, config, deserted, listener, read_head, stream, websocket},
+    peer::{
+        accept_tcp, answer_upgrade, config, deserted, listener, read_head, shown_head, stream,
+        websocket,
+    },
 };
 use relay_proto::{CloseCode, Endpoint, Input, OpenError, StreamAddress};
 use std::{
@@ -153,16 +156,7 @@ fn the_request_names_host_and_path<B: Binding>(transcript: &mut Transcript) {
     client.open(Endpoint::WebSocket(url.parse().unwrap()));
     let mut tcp = accept_tcp(&listener);
     let head = read_head(&mut tcp);
-    let mut lines: Vec<_> = head.trim_end().lines().collect();
-    // Their order means nothing, and the key is random (RFC 6455, section 4.1).
-    lines[1..].sort_unstable_by_key(|line| line.to_lowercase());
-    for line in lines {
-        let shown = match line.split_once(": ") {
-            Some((name, _)) if name.eq_ignore_ascii_case("sec-websocket-key") => name,
-            _ => line,
-        };
-        transcript.note("peer", shown);
-    }
+    transcript.add("peer", shown_head(&head));
     transcript.saw("client", client.finish());
 }
 

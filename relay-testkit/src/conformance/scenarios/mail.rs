@@ -2,8 +2,7 @@
 
 use super::{Group, mail_relay::decide_at_once, named};
 use crate::{
-    Binding, Transcript,
-    certificates::certificates,
+    Authority, Binding, Transcript,
     conformance::rig::Rig,
     mail::{
         answering, client_config, client_event, message, raw, relay_config, relay_event, server,
@@ -195,9 +194,10 @@ fn many_messages_share_one_link<B: Binding>(transcript: &mut Transcript) {
 }
 
 fn mail_goes_over_tls<B: Binding>(transcript: &mut Transcript) {
-    let (root, tls) = certificates("one");
+    let authority = Authority::new("test");
+    let tls = authority.identity("localhost").server();
     let mut transport = Config::default();
-    transport.extra_roots = vec![root];
+    transport.extra_roots = authority.roots();
     let way = Way::<B>::with(
         Some(tls),
         transport,

@@ -6,6 +6,7 @@ mod dial;
 mod mail;
 mod mail_client;
 mod mail_relay;
+mod route;
 mod stream;
 mod tls;
 mod websocket;
@@ -30,6 +31,7 @@ pub(super) fn all<B: Binding>() -> Vec<(String, Scenario)> {
         ("mail", mail::all::<B>()),
         ("mail_client", mail_client::all::<B>()),
         ("mail_relay", mail_relay::all::<B>()),
+        ("route", route::all::<B>()),
         ("stream", stream::all::<B>()),
         ("tls", tls::all::<B>()),
         ("websocket", websocket::all::<B>()),

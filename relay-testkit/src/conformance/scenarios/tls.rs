@@ -2,14 +2,13 @@
 
 use super::{Group, named};
 use crate::{
-    Binding, Probe, Transcript,
-    certificates::certificates,
+    Authority, Binding, Probe, Transcript,
     conformance::rig::Rig,
     peer::{binary, config},
 };
 use relay_proto::{Action, CloseCode, Endpoint, Frame, Input};
 use relay_transport::Config;
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::ServerConfig;
 use std::{net::SocketAddr, sync::Arc};
 
 pub(super) fn all<B: Binding>() -> Group {
@@ -28,10 +27,17 @@ fn server<B: Binding>(tls: Option<Arc<ServerConfig>>) -> (Rig<B>, SocketAddr) {
     (server, address)
 }
 
-fn client<B: Binding>(trusted: CertificateDer<'static>) -> Rig<B> {
+fn client<B: Binding>(trusted: &Authority) -> Rig<B> {
     let mut config: Config = config();
-    config.extra_roots = vec![trusted];
+    config.extra_roots = trusted.roots();
     Rig::new(Probe::default(), config)
+}
+
+/// A certificate authority, and a server for `localhost` with a certificate of it.
+fn certified(name: &str) -> (Authority, Arc<ServerConfig>) {
+    let authority = Authority::new(name);
+    let server = authority.identity("localhost").server();
+    (authority, server)
 }
 
 fn secure(host: &str, address: SocketAddr) -> Endpoint {
@@ -40,9 +46,9 @@ fn secure(host: &str, address: SocketAddr) -> Endpoint {
 }
 
 fn a_trusted_certificate<B: Binding>(transcript: &mut Transcript) {
-    let (root, tls) = certificates("one");
+    let (root, tls) = certified("one");
     let (server, address) = server::<B>(Some(tls));
-    let client = client::<B>(root);
+    let client = client::<B>(&root);
     let link = client.opened(secure("localhost", address));
     let accepted = server.accepted();
     let frame = binary(vec![1; 300_000]);
@@ -58,7 +64,7 @@ fn a_trusted_certificate<B: Binding>(transcript: &mut Transcript) {
 /// Opens a link that fails.
 fn fails<B: Binding>(
     transcript: &mut Transcript,
-    trusted: CertificateDer<'static>,
+    trusted: &Authority,
     tls: Option<Arc<ServerConfig>>,
     host: &str,
 ) {
@@ -71,26 +77,26 @@ fn fails<B: Binding>(
 }
 
 fn the_same_certificate_under_another_name<B: Binding>(transcript: &mut Transcript) {
-    let (root, tls) = certificates("one");
-    fails::<B>(transcript, root, Some(tls), "127.0.0.1");
+    let (root, tls) = certified("one");
+    fails::<B>(transcript, &root, Some(tls), "127.0.0.1");
 }
 
 fn an_unknown_issuer<B: Binding>(transcript: &mut Transcript) {
-    let (_, tls) = certificates("one");
-    let (other_root, _) = certificates("two");
-    fails::<B>(transcript, other_root, Some(tls), "localhost");
+    let (_, tls) = certified("one");
+    let (other_root, _) = certified("two");
+    fails::<B>(transcript, &other_root, Some(tls), "localhost");
 }
 
 fn a_server_without_tls<B: Binding>(transcript: &mut Transcript) {
-    let (root, _) = certificates("one");
-    fails::<B>(transcript, root, None, "localhost");
+    let (root, _) = certified("one");
+    fails::<B>(transcript, &root, None, "localhost");
 }
 
 fn much_both_ways_at_once<B: Binding>(transcript: &mut Transcript) {
     const FRAMES: usize = 64;
-    let (root, tls) = certificates("one");
+    let (root, tls) = certified("one");
     let (server, address) = server::<B>(Some(tls));
-    let client = client::<B>(root);
+    let client = client::<B>(&root);
     let link = client.opened(secure("localhost", address));
     // Far more than the socket buffers hold, so that both sides write and read in pieces.
     let payload = |number: usize| Frame::Binary(vec![number as u8; 256 * 1024].into());
