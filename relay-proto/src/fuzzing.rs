@@ -16,12 +16,14 @@ mod delivery;
 mod driver;
 mod machines;
 mod session;
+pub(crate) mod sessions;
 #[cfg(test)]
 mod tests;
 
 pub use delivery::smtp_delivery;
 pub use machines::{mail_client, mail_relay};
 pub use session::smtp_session;
+pub use sessions::{session_frame, session_pair};
 
 /// A URL that parses is written as it was read, and leads somewhere.
 pub fn endpoint(input: &[u8]) {

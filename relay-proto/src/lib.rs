@@ -67,6 +67,7 @@
 //!
 //! - The crate's root: what every machine and every driver share.
 //! - [`link`]: reconnecting and liveness, for any protocol.
+//! - [`session`]: frames that survive the link they were sent on, for any protocol.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
@@ -87,6 +88,7 @@ pub mod mail;
 mod outbox;
 mod pump;
 mod random;
+pub mod session;
 pub mod smtp;
 mod time;
 

@@ -10,11 +10,13 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 9] = [
+    const TARGETS: [(&str, Target); 11] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
         ("mail_client", super::mail_client),
         ("mail_relay", super::mail_relay),
+        ("session_frame", super::session_frame),
+        ("session_pair", super::session_pair),
         ("smtp_command", super::smtp_command),
         ("smtp_delivery", super::smtp_delivery),
         ("smtp_reply", super::smtp_reply),
@@ -80,6 +82,16 @@ proptest! {
     #[test]
     fn mail_relay(input in vec(small(), 0..300)) {
         super::mail_relay(&input);
+    }
+
+    #[test]
+    fn session_frame(input in vec(prop_oneof![0u8..4, any::<u8>()], 0..40)) {
+        super::session_frame(&input);
+    }
+
+    #[test]
+    fn session_pair(input in vec(any::<u8>(), 0..600)) {
+        super::session_pair(&input);
     }
 
     #[test]
