@@ -66,6 +66,7 @@
 //! # Rooms
 //!
 //! - The crate's root: what every machine and every driver share.
+//! - [`channels`]: many conversations in one session, for any protocol.
 //! - [`link`]: reconnecting and liveness, for any protocol.
 //! - [`session`]: frames that survive the link they were sent on, for any protocol.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
@@ -78,6 +79,7 @@ extern crate alloc;
 extern crate std;
 
 mod application;
+pub mod channels;
 mod endpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -8,7 +8,7 @@
 //!
 //! - [`Session`] is one end, for either role. [`SessionFrame`] is what crosses the link.
 //! - [`Registry`] holds a relay's sessions by [`SessionId`] and key, and ends those whose client does not come back.
-//! - Many conversations in one session are the business of its owner.
+//! - Many conversations in one session, with credit and priorities, are the business of [`channels`](crate::channels).
 //!
 //! ```
 //! use relay_proto::{LinkId, Time, session::{Body, RetentionLimits, Session}};

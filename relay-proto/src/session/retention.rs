@@ -1,7 +1,7 @@
 //! What was sent and is not acknowledged.
 
 use super::{
-    Body,
+    Body, HEADER_LIMIT,
     buffer::FrameBuffer,
     frame::{encode_acknowledgement, encode_numbered, numbered_length},
     varint,
@@ -96,6 +96,18 @@ impl Retention {
         self.frames.is_empty()
             || self.frames.len() < self.limits.frames
                 && length <= self.limits.bytes.saturating_sub(self.bytes)
+    }
+
+    /// How long a payload may be that certainly finds room.
+    pub(super) fn room(&self) -> usize {
+        if self.frames.is_empty() {
+            usize::MAX
+        } else if self.frames.len() >= self.limits.frames {
+            0
+        } else {
+            let bytes = self.limits.bytes.saturating_sub(self.bytes);
+            bytes.saturating_sub(HEADER_LIMIT)
+        }
     }
 
     /// Numbers, writes and keeps a frame. The caller has asked [`has_room`](Self::has_room).

@@ -138,6 +138,11 @@ impl Session {
         !self.is_gone() && self.sent.has_room(self.arrived.taken(), body)
     }
 
+    /// How long a payload [`send`](Self::send) would take now for certain; zero where it is full.
+    pub fn room(&self) -> usize {
+        if self.is_gone() { 0 } else { self.sent.room() }
+    }
+
     /// Numbers a frame and keeps it until the peer acknowledges it; returns its number, which it has for good.
     ///
     /// What is urgent has to be chosen before: nothing overtakes within a session. Without a link the frame waits for one.

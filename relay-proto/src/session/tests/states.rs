@@ -378,6 +378,23 @@ fn both_bounds_hold_and_an_empty_session_takes_any_frame() {
 }
 
 #[test]
+fn room_is_what_is_taken_for_certain() {
+    let mut session = Session::new(at(0), SECOND, RetentionLimits::new(3, 100));
+    assert_eq!(session.room(), usize::MAX);
+    session.send(control(&[7; 7])).unwrap();
+    let room = session.room();
+    assert_eq!(room, 90 - HEADER_LIMIT);
+    let body = Body::Data {
+        channel: u64::MAX,
+        payload: &[7; 100][..room],
+    };
+    assert_eq!(session.send(body), Ok(2));
+    assert_eq!(session.room(), 0);
+    session.end();
+    assert_eq!(session.room(), 0);
+}
+
+#[test]
 fn an_early_flight_is_not_sent_twice_where_the_peer_has_it() {
     let [.., (_, mut session), _] = sessions();
     session.attach(link(OTHER), session.resend_from()).unwrap();
