@@ -144,6 +144,9 @@ pub fn wire(input: &[u8]) {
     if let Ok(Some(message)) = wire::decode(&Frame::Text(bytes.clone())) {
         assert_eq!(wire::decode(&wire::encode(&message)), Ok(Some(message)));
     }
+    if let Ok(Some(word)) = wire::decode_word(&bytes) {
+        assert_eq!(wire::decode_word(&wire::encode_word(&word)), Ok(Some(word)));
+    }
 
     let mut at = 0;
     while at < bytes.len() {
