@@ -3,7 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 use relay_proto::{
-    LinkId, Time,
+    Frame, LinkId, Time,
+    mail::wire::{decode, decode_word, encode, encode_word},
     session::{Body, RetentionLimits, Session, SessionFrame},
 };
 use serde_json::Value;
@@ -39,6 +40,32 @@ fn body(value: &Value) -> Body<Bytes> {
         Body::Data {
             channel: number(&value["channel"]),
             payload: octets("data"),
+        }
+    }
+}
+
+#[test]
+fn messages() {
+    for vector in vectors("messages.json") {
+        let json = Bytes::copy_from_slice(vector["json"].as_str().unwrap().as_bytes());
+        let read = if vector["in"] == "text" {
+            decode(&Frame::Text(json.clone())).map(|message| {
+                message.map(|message| match encode(&message) {
+                    Frame::Text(json) => json,
+                    other => panic!("{other:?}"),
+                })
+            })
+        } else {
+            decode_word(&json).map(|word| word.map(|word| encode_word(&word)))
+        };
+        match read {
+            Err(violation) => assert_eq!(vector["error"], violation.reason, "{vector}"),
+            Ok(None) => assert_eq!(vector["ignored"], true, "{vector}"),
+            Ok(Some(written)) => {
+                let expected = vector["rewritten"].as_str().map(str::as_bytes);
+                assert_eq!(written, expected.unwrap_or(&json), "{vector}");
+                assert_eq!(vector["error"], Value::Null, "{vector}");
+            }
         }
     }
 }

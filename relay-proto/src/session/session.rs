@@ -70,8 +70,9 @@ impl Session {
     /// Returns the older link, if there is one: it is fenced, so that nothing that still comes from it counts, and has to
     /// be closed. Everything unacknowledged from `peer_receive_next` on is handed out again.
     ///
-    /// A client that does not wait for the peer's word begins with its [`resend_from`](Self::resend_from), and
-    /// calls this once more for the same link when the word is there: what the peer has is then left out.
+    /// A client that does not wait for the peer's word begins with its [`resend_from`](Self::resend_from), and calls this once
+    /// more for the same link when the word is there: what the peer has is then left out. It should do so only in a new
+    /// session or where that is above 1: else, if the session turns out to be gone, what it sent would fit into another.
     ///
     /// # Errors
     ///
