@@ -66,7 +66,9 @@
 //! # Rooms
 //!
 //! - The crate's root: what every machine and every driver share.
+//! - [`channels`]: many conversations in one session, for any protocol.
 //! - [`link`]: reconnecting and liveness, for any protocol.
+//! - [`session`]: frames that survive the link they were sent on, for any protocol.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
@@ -77,6 +79,7 @@ extern crate alloc;
 extern crate std;
 
 mod application;
+pub mod channels;
 mod endpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -87,6 +90,7 @@ pub mod mail;
 mod outbox;
 mod pump;
 mod random;
+pub mod session;
 pub mod smtp;
 mod time;
 

@@ -107,7 +107,7 @@ impl Relay {
         };
         let authenticated = matches!(client.state, State::Serving(_));
         match message {
-            Message::Authenticate { api_key, agent } if !authenticated => {
+            Message::Authenticate { api_key, agent, .. } if !authenticated => {
                 client.state = State::Deciding {
                     until: now.after(self.config.authentication_timeout),
                     early: Early::default(),

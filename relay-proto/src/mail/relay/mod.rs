@@ -101,6 +101,7 @@ impl Relay {
         let early = mem::take(early);
         let response = Message::AuthenticateResponse(Ok(Granted {
             limits: policy.limits(),
+            durable: None,
         }));
         client.outgoing.send_message(&response, &mut self.output);
         client.state = State::Serving(Serving {

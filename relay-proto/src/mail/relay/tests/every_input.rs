@@ -117,6 +117,7 @@ fn frames() -> Vec<Frame> {
         Message::Authenticate {
             api_key: ApiKey::new("k"),
             agent: None,
+            durable: None,
         },
         Message::AuthenticateResponse(Ok(Granted::default())),
         Message::ChannelOpen,

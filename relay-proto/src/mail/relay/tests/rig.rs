@@ -143,6 +143,7 @@ impl Rig {
         let message = Message::Authenticate {
             api_key: ApiKey::new("k"),
             agent: None,
+            durable: None,
         };
         self.send(link, &message);
     }

@@ -1,0 +1,428 @@
+//! What the durable dialect adds: how it is asked for and granted, and the words of its control frames.
+
+use super::{
+    ChannelError, Violation,
+    codec::{Body, channel_error, milliseconds, read},
+    fields::{Value, protocol_error},
+};
+use crate::{
+    channels::MAX_NUMBER,
+    session::SessionId,
+    smtp::{Capabilities, Code, Reply, ReplyParser},
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use bytes::Bytes;
+use core::{fmt, str::FromStr, time::Duration};
+use serde::Serialize;
+
+/// Names a message across sessions and restarts: 128 random bits of the client, in text 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(SessionId);
+
+impl DeliveryId {
+    /// The id of these bits.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(SessionId::from_bits(bits))
+    }
+
+    /// Its bits.
+    pub const fn to_bits(self) -> u128 {
+        self.0.to_bits()
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeliveryId({self})")
+    }
+}
+
+/// Text that names no delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a delivery is named by 32 lower-case hexadecimal digits")]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to say")]
+pub struct DeliveryIdError;
+
+impl FromStr for DeliveryId {
+    type Err = DeliveryIdError;
+
+    fn from_str(text: &str) -> Result<Self, DeliveryIdError> {
+        text.parse().map(Self).map_err(|_| DeliveryIdError)
+    }
+}
+
+/// A client asks for the durable dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is nothing else to ask for")]
+pub enum DurableRequest {
+    /// In a new session.
+    New,
+    /// In the session it has.
+    Resume {
+        /// Which one.
+        session: SessionId,
+        /// The number of the next frame it wants.
+        receive_next: u64,
+    },
+}
+
+/// A relay grants the durable dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableGrant {
+    /// The session: the one asked for, or a new one.
+    pub session: SessionId,
+    /// The number of the next frame the relay wants.
+    pub receive_next: u64,
+    /// How long the session lives without a link; whole milliseconds on the wire.
+    pub expires_in: Duration,
+    /// How often each side shows life; whole milliseconds on the wire.
+    pub heartbeat: Duration,
+    /// The most channels open at once.
+    pub max_channels: u64,
+    /// The credit of a new channel in each direction, in bytes.
+    pub window: u64,
+    /// What the relay offers at the start of every channel, in place of a greeting and a reply to EHLO.
+    pub capabilities: Capabilities,
+    /// Why the session asked for is gone and this is a new one.
+    pub gone: Option<String>,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is nothing between the two")]
+pub enum Outcome {
+    /// The upstream's replies to MAIL, to each RCPT in order, and to the end of data; the last one is final, and
+    /// so are the ones before it. At least one.
+    Replied(Vec<Reply>),
+    /// The upstream was lost between the end of data and its reply: the message may have been delivered or not.
+    InDoubt,
+}
+
+/// What a control frame says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "both ends must handle every word of the dialect"
+)]
+pub enum Word {
+    /// Client: open a channel for a delivery.
+    Open {
+        /// The channel.
+        channel: u64,
+        /// The delivery.
+        delivery: DeliveryId,
+    },
+    /// Relay: the channel is open.
+    Ready {
+        /// The channel.
+        channel: u64,
+    },
+    /// Either: the channel is closed.
+    Closed {
+        /// The channel.
+        channel: u64,
+        /// Why, for people.
+        reason: Option<String>,
+        /// Relay: what became of the delivery, where it is known without doing anything.
+        outcome: Option<Outcome>,
+    },
+    /// Relay: the channel could not be opened, or broke.
+    Error {
+        /// The channel.
+        channel: u64,
+        /// What is wrong.
+        error: ChannelError,
+    },
+    /// Either: more may be sent on the channel.
+    Credit {
+        /// The channel.
+        channel: u64,
+        /// How many bytes more; at least one.
+        bytes: u64,
+    },
+    /// Relay: finish what is open, open nothing new.
+    Draining {
+        /// When the relay closes the link; whole milliseconds on the wire.
+        deadline: Duration,
+        /// Over which time clients are to come back, where the relay restarts; whole milliseconds on the wire.
+        spread: Option<Duration>,
+    },
+}
+
+impl Word {
+    /// The value of the `type` field.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "SMTP_CHANNEL_OPEN",
+            Self::Ready { .. } => "SMTP_CHANNEL_READY",
+            Self::Closed { .. } => "SMTP_CHANNEL_CLOSED",
+            Self::Error { .. } => "SMTP_CHANNEL_ERROR",
+            Self::Credit { .. } => "SMTP_CHANNEL_CREDIT",
+            Self::Draining { .. } => "RELAY_DRAINING",
+        }
+    }
+}
+
+/// Reads the payload of a control frame. `Ok(None)` is a word to be ignored and counted: of a `type` that is not known.
+///
+/// # Errors
+///
+/// Where the word breaks the protocol: not UTF-8 (1007), not a JSON object with a string `type`, with a missing
+/// or mistyped field, or of a type that has no place in a control frame (1002).
+pub fn decode_word(payload: &Bytes) -> Result<Option<Word>, Violation> {
+    let fields = read(payload)?;
+    let kind = fields.r#type.text("type")?;
+    Ok(Some(match &*kind {
+        "SMTP_CHANNEL_OPEN" => Word::Open {
+            channel: channel(fields.channel_id)?,
+            delivery: parse(fields.delivery_id, "deliveryId")?,
+        },
+        "SMTP_CHANNEL_READY" => Word::Ready {
+            channel: channel(fields.channel_id)?,
+        },
+        "SMTP_CHANNEL_CLOSED" => Word::Closed {
+            channel: channel(fields.channel_id)?,
+            reason: fields.reason.optional_text("reason")?,
+            outcome: outcome(fields.outcome)?,
+        },
+        "SMTP_CHANNEL_ERROR" => Word::Error {
+            channel: channel(fields.channel_id)?,
+            error: channel_error(fields.error, fields.code, fields.retry_after_ms)?,
+        },
+        "SMTP_CHANNEL_CREDIT" => Word::Credit {
+            channel: channel(fields.channel_id)?,
+            bytes: from_one(fields.bytes, "bytes")?,
+        },
+        "RELAY_DRAINING" => Word::Draining {
+            deadline: Duration::from_millis(fields.deadline_ms.number("deadlineMs")?),
+            spread: fields.spread_ms.milliseconds("spreadMs")?,
+        },
+        "SMTP_TO_SERVER" | "SMTP_FROM_SERVER" => {
+            return Err(protocol_error(format!(
+                "{kind} in a control frame; SMTP travels in data frames here"
+            )));
+        }
+        "AUTHENTICATE" | "AUTHENTICATE_RESPONSE" => {
+            return Err(protocol_error(format!("{kind} within a session")));
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Writes the payload of a control frame.
+pub fn encode_word(word: &Word) -> Bytes {
+    let mut body = Body::new(word.kind());
+    match word {
+        Word::Open { channel, delivery } => {
+            body.channel_id = Some(*channel);
+            body.delivery_id = Some(delivery.to_string());
+        }
+        Word::Ready { channel } => body.channel_id = Some(*channel),
+        Word::Closed {
+            channel,
+            reason,
+            outcome,
+        } => {
+            body.channel_id = Some(*channel);
+            body.reason = reason.as_deref();
+            body.outcome = outcome.as_ref().map(OutcomeBody::from);
+        }
+        Word::Error { channel, error } => {
+            body.channel_id = Some(*channel);
+            body.channel_error(error);
+        }
+        Word::Credit { channel, bytes } => {
+            body.channel_id = Some(*channel);
+            body.bytes = Some(*bytes);
+        }
+        Word::Draining { deadline, spread } => {
+            body.deadline_ms = Some(milliseconds(*deadline));
+            body.spread_ms = spread.map(milliseconds);
+        }
+    }
+    body.to_json()
+}
+
+fn channel(value: Value<'_>) -> Result<u64, Violation> {
+    from_one(value, "channelId")
+}
+
+/// A number from 1 to 2^53 - 1.
+fn from_one(value: Value<'_>, name: &str) -> Result<u64, Violation> {
+    let number = value.number(name)?;
+    if !(1..=MAX_NUMBER).contains(&number) {
+        return Err(protocol_error(format!(
+            "field \"{name}\" must be from 1 to 2^53 - 1"
+        )));
+    }
+    Ok(number)
+}
+
+fn parse<T: FromStr<Err: fmt::Display>>(value: Value<'_>, name: &str) -> Result<T, Violation> {
+    let parsed = value.text(name)?.parse();
+    parsed.map_err(|error| protocol_error(format!("field \"{name}\": {error}")))
+}
+
+fn outcome(value: Value<'_>) -> Result<Option<Outcome>, Violation> {
+    let Some(mut outcome) = value.optional_object("outcome")? else {
+        return Ok(None);
+    };
+    let in_doubt = outcome
+        .take("inDoubt")
+        .optional_boolean("outcome.inDoubt")?;
+    let replies = outcome.take("replies");
+    if in_doubt == Some(true) {
+        return match replies {
+            Value::Absent => Ok(Some(Outcome::InDoubt)),
+            _ => Err(protocol_error(
+                "fields \"outcome.inDoubt\" and \"outcome.replies\" exclude each other",
+            )),
+        };
+    }
+    let replies = replies.array("outcome.replies")?;
+    let replies: Vec<Reply> = replies.into_iter().map(reply).collect::<Result<_, _>>()?;
+    if replies.is_empty() {
+        return Err(protocol_error("field \"outcome.replies\" has no reply"));
+    }
+    Ok(Some(Outcome::Replied(replies)))
+}
+
+/// One whole SMTP reply with its line ends.
+fn reply(value: Value<'_>) -> Result<Reply, Violation> {
+    let text = value.text("outcome.replies[]")?;
+    let mut parser = ReplyParser::new();
+    parser.push(text.as_bytes());
+    match parser.next_reply() {
+        Ok(Some(reply)) if parser.is_empty() => Ok(reply),
+        _ => Err(protocol_error(
+            "field \"outcome.replies\" has an item that is not one SMTP reply",
+        )),
+    }
+}
+
+pub(super) fn request(value: Value<'_>) -> Result<Option<DurableRequest>, Violation> {
+    let Some(mut durable) = value.optional_object("durable")? else {
+        return Ok(None);
+    };
+    let session = durable.take("session");
+    let receive_next = durable.take("receiveNext");
+    Ok(Some(match (session, receive_next) {
+        (Value::Absent, Value::Absent) => DurableRequest::New,
+        (session, receive_next) => DurableRequest::Resume {
+            session: parse(session, "durable.session")?,
+            receive_next: from_one(receive_next, "durable.receiveNext")?,
+        },
+    }))
+}
+
+pub(super) fn grant(value: Value<'_>) -> Result<Option<DurableGrant>, Violation> {
+    let Some(mut durable) = value.optional_object("durable")? else {
+        return Ok(None);
+    };
+    let duration = |value: Value<'_>, name| value.number(name).map(Duration::from_millis);
+    Ok(Some(DurableGrant {
+        session: parse(durable.take("session"), "durable.session")?,
+        receive_next: from_one(durable.take("receiveNext"), "durable.receiveNext")?,
+        expires_in: duration(durable.take("expiresInMs"), "durable.expiresInMs")?,
+        heartbeat: duration(durable.take("heartbeatMs"), "durable.heartbeatMs")?,
+        max_channels: from_one(durable.take("maxChannels"), "durable.maxChannels")?,
+        window: from_one(durable.take("window"), "durable.window")?,
+        capabilities: capabilities(durable.take("capabilities"))?,
+        gone: durable.take("gone").optional_text("durable.gone")?,
+    }))
+}
+
+/// Lines as in a reply to EHLO (RFC 5321, section 4.1.1.1), without the greeting.
+fn capabilities(value: Value<'_>) -> Result<Capabilities, Violation> {
+    let mut text = String::from("relay");
+    for line in value.array("durable.capabilities")? {
+        text.push('\n');
+        text.push_str(&line.text("durable.capabilities[]")?);
+    }
+    Ok(Capabilities::from_reply(&Reply::new(Code::OK, None, text)))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RequestBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receive_next: Option<u64>,
+}
+
+impl From<&DurableRequest> for RequestBody {
+    fn from(request: &DurableRequest) -> Self {
+        let (session, receive_next) = match request {
+            DurableRequest::New => (None, None),
+            DurableRequest::Resume {
+                session,
+                receive_next,
+            } => (Some(session.to_string()), Some(*receive_next)),
+        };
+        Self {
+            session,
+            receive_next,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GrantBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone: Option<&'a str>,
+    session: String,
+    receive_next: u64,
+    expires_in_ms: u64,
+    heartbeat_ms: u64,
+    max_channels: u64,
+    window: u64,
+    capabilities: Vec<String>,
+}
+
+impl<'a> From<&'a DurableGrant> for GrantBody<'a> {
+    fn from(grant: &'a DurableGrant) -> Self {
+        Self {
+            gone: grant.gone.as_deref(),
+            session: grant.session.to_string(),
+            receive_next: grant.receive_next,
+            expires_in_ms: milliseconds(grant.expires_in),
+            heartbeat_ms: milliseconds(grant.heartbeat),
+            max_channels: grant.max_channels,
+            window: grant.window,
+            capabilities: grant.capabilities.to_reply("relay").lines()[1..].to_vec(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum OutcomeBody {
+    InDoubt(bool),
+    Replies(Vec<String>),
+}
+
+impl From<&Outcome> for OutcomeBody {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::InDoubt => Self::InDoubt(true),
+            Outcome::Replied(replies) => Self::Replies(
+                replies
+                    .iter()
+                    .map(|reply| String::from_utf8_lossy(&reply.to_bytes()).into_owned())
+                    .collect(),
+            ),
+        }
+    }
+}
