@@ -1,7 +1,8 @@
 //! One connection to the upstream: the client's side of SMTP, in lockstep.
 
 use super::{
-    Event, Refused, RelayConfig,
+    Event, HIGH_WATER, Refused, RelayConfig,
+    channel::ChannelId,
     output::{Outgoing, Output},
     trouble::Trouble,
 };
@@ -16,20 +17,16 @@ use alloc::{borrow::ToOwned, string::String};
 use bytes::{Bytes, BytesMut};
 use core::{mem, time::Duration};
 
-/// Content waiting for the upstream's socket, in bytes, above which the relay takes no more from the client: enough to keep
-/// a fast connection busy, little enough for a thousand of them.
-pub(super) const HIGH_WATER: usize = 128 * 1024;
-
 /// How long an upstream may take to say goodbye.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to the upstream, from the wish to have one until the driver says it has ended.
 pub(super) struct Upstream {
     link: LinkId,
-    /// The client link it was opened for; it may be gone.
+    /// The channel that waits for what happens here, if one still does.
+    channel: Option<ChannelId>,
+    /// The link of that channel's client, for reports; it may be gone.
     client: LinkId,
-    /// Whether a channel still waits for what happens here.
-    attached: bool,
     stage: Stage,
     parser: ReplyParser,
     capabilities: Capabilities,
@@ -90,6 +87,7 @@ impl Upstream {
     /// Asks the driver to open the connection.
     pub(super) fn open(
         link: LinkId,
+        channel: ChannelId,
         client: LinkId,
         config: &RelayConfig,
         now: Time,
@@ -101,8 +99,8 @@ impl Upstream {
         });
         Self {
             link,
+            channel: Some(channel),
             client,
-            attached: true,
             stage: Stage::Opening(Handshake::new(config.host_name.clone())),
             parser: ReplyParser::new(),
             capabilities: Capabilities::default(),
@@ -114,8 +112,8 @@ impl Upstream {
         }
     }
 
-    pub(super) const fn client(&self) -> LinkId {
-        self.client
+    pub(super) const fn channel(&self) -> Option<ChannelId> {
+        self.channel
     }
 
     pub(super) const fn deadline(&self) -> Option<Deadline> {
@@ -261,7 +259,7 @@ impl Upstream {
                 });
             }
         }
-        if !self.attached {
+        if self.channel.is_none() {
             self.retire(config, now, "", output);
         }
         News::Replied(reply)
@@ -476,7 +474,7 @@ impl Upstream {
         why: &str,
         output: &mut Output,
     ) {
-        self.attached = false;
+        self.channel = None;
         match mem::replace(&mut self.stage, Stage::Closing) {
             stage @ (Stage::Idle | Stage::Transaction(_)) => {
                 self.report_abandoned(&stage, why, output);
@@ -553,6 +551,10 @@ impl Upstream {
             }
             Stage::Quitting | Stage::Closing => Loss::Nothing,
         };
-        if self.attached { loss } else { Loss::Nothing }
+        if self.channel.is_some() {
+            loss
+        } else {
+            Loss::Nothing
+        }
     }
 }
