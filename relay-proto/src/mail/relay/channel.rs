@@ -3,7 +3,7 @@
 use super::{EARLY_LIMIT, HIGH_WATER, Policy, RelayConfig, front::FrontId};
 use crate::{
     Deadline, LinkId, Time,
-    smtp::{Session, Turn},
+    smtp::{MailParameters, ReversePath, Session, Turn},
 };
 use alloc::{boxed::Box, sync::Arc};
 use bytes::BytesMut;
@@ -25,11 +25,24 @@ pub(super) struct Owner {
     pub(super) policy: Arc<Policy>,
 }
 
+/// Where a channel's SMTP begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// With the greeting, once there is a connection, which then is the channel's own until its end.
+    Greeting,
+    /// Behind EHLO and at once. Each message takes a connection, or waits for one, and gives it back.
+    Hello,
+}
+
 /// A channel, from the wish to have one until its end.
 pub(super) struct Channel {
     pub(super) owner: Owner,
+    /// How it came to be.
+    pub(super) start: Start,
     /// The connection it works with.
     pub(super) upstream: Option<LinkId>,
+    /// Until when it waits for a connection.
+    pub(super) waits_until: Option<Time>,
     pub(super) stage: Stage,
 }
 
@@ -46,20 +59,18 @@ pub(super) enum Stage {
 pub(super) struct Open {
     pub(super) session: Session,
     pub(super) active: Time,
+    /// The MAIL that has no reply yet.
+    pub(super) mail: Option<Mail>,
+}
+
+/// What MAIL says. It is kept until its reply, so that it can be said to another connection.
+#[derive(Clone)]
+pub(super) struct Mail {
+    pub(super) reverse_path: ReversePath,
+    pub(super) parameters: MailParameters,
 }
 
 impl Channel {
-    /// One whose client waits for the greeting.
-    pub(super) fn new(owner: Owner) -> Self {
-        Self {
-            owner,
-            upstream: None,
-            stage: Stage::Opening {
-                early: BytesMut::new(),
-            },
-        }
-    }
-
     pub(super) fn open_mut(&mut self) -> Option<&mut Open> {
         match &mut self.stage {
             Stage::Open(open) => Some(open),
@@ -83,6 +94,10 @@ impl Channel {
         config: &RelayConfig,
         waits_for_client: bool,
     ) -> Option<Deadline> {
+        if let Some(at) = self.waits_until {
+            let timer = "upstream wait";
+            return Some(Deadline { at, timer });
+        }
         match &self.stage {
             Stage::Open(open) if waits_for_client && open.session.turn() != Turn::Owner => {
                 Some(Deadline {

@@ -2,20 +2,21 @@
 
 use super::{
     Event, Policy, Relay, RelayConfig,
-    channel::{Channel, ChannelId, Open, Owner, Stage},
-    exchange::Exchange,
+    channel::{Channel, ChannelId, Open, Owner, Stage, Start},
+    exchange::{Exchange, Pause},
     front::Ending,
     timers::Timed,
     trouble::Trouble,
     upstream::{Loss, Upstream},
 };
 use crate::{
-    LinkId, Time,
+    Time,
     mail::wire::ChannelError,
     smtp::{Capabilities, Reply, Session, SessionConfig, Turn, reply},
 };
 use alloc::{boxed::Box, format};
-use core::{mem, time::Duration};
+use bytes::BytesMut;
+use core::time::Duration;
 
 /// The shortest time after which a client may try again what failed for the moment; the longest is twice that.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -29,8 +30,13 @@ impl Relay {
     /// # Errors
     ///
     /// What it is told where it gets none.
-    pub(super) fn open_channel(&mut self, now: Time, owner: Owner) -> Result<ChannelId, Ending> {
-        if self.upstreams.len() >= self.config.max_upstreams {
+    pub(super) fn open_channel(
+        &mut self,
+        now: Time,
+        owner: Owner,
+        start: Start,
+    ) -> Result<ChannelId, Ending> {
+        if start == Start::Greeting && self.pool.is_full(&self.config) {
             let why = "the relay has too many connections to the mail server";
             self.output.events.push_back(Event::ChannelFailed {
                 link: owner.link,
@@ -44,15 +50,56 @@ impl Relay {
         }
         let id = ChannelId(self.opened_channels);
         self.opened_channels += 1;
-        let link = LinkId::dialled(self.opened_upstreams);
-        self.opened_upstreams += 1;
-        let upstream = Upstream::open(link, id, owner.link, &self.config, now, &mut self.output);
-        self.upstreams.insert(link, upstream);
-        let mut channel = Channel::new(owner);
-        channel.upstream = Some(link);
+        let stage = match start {
+            Start::Greeting => Stage::Opening {
+                early: BytesMut::new(),
+            },
+            Start::Hello => {
+                let link = owner.link;
+                self.output.events.push_back(Event::ChannelOpened { link });
+                let capabilities = self.pool.capabilities(&self.config);
+                let mut open = self.begin(&owner.policy, &capabilities, now);
+                // The client knows both.
+                drop(open.session.poll_output());
+                Stage::Open(open)
+            }
+        };
+        let channel = Channel {
+            owner,
+            start,
+            upstream: None,
+            waits_until: None,
+            stage,
+        };
         self.channels.insert(id, channel);
+        if start == Start::Greeting {
+            self.await_upstream(now, id);
+        }
         self.touched.push(Timed::Channel(id));
         Ok(id)
+    }
+
+    /// A session that has greeted.
+    fn begin(&self, policy: &Policy, offered: &Capabilities, now: Time) -> Box<Open> {
+        let mut session = Session::new(session_config(&self.config, policy, offered));
+        session.greet(reply(220, "", format!("{} ESMTP", self.config.host_name)));
+        Box::new(Open {
+            session,
+            active: now,
+            mail: None,
+        })
+    }
+
+    /// The channel waits for a connection.
+    fn await_upstream(&mut self, now: Time, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(&id)
+            && channel.waits_until.is_none()
+        {
+            channel.waits_until = Some(now.after(self.config.upstream_open_timeout));
+            self.pool.wait(id);
+            let upstream = channel.upstream.take();
+            self.release_upstream(now, upstream, "");
+        }
     }
 
     /// SMTP bytes from the client. Their boundaries mean nothing.
@@ -78,7 +125,8 @@ impl Relay {
     pub(super) fn close_channel(&mut self, now: Time, id: ChannelId, why: &str) {
         if let Some(channel) = self.channels.remove(&id) {
             self.touched.push(Timed::Channel(id));
-            self.retire_upstream(now, channel.upstream, why);
+            self.pool.stop_waiting(id);
+            self.release_upstream(now, channel.upstream, why);
         }
     }
 
@@ -87,39 +135,36 @@ impl Relay {
         let Some(channel) = self.channels.get(&id) else {
             return 0;
         };
-        let upstream = channel.upstream.and_then(|link| self.upstreams.get(&link));
+        let upstream = self.upstream_of(channel);
         channel.room(upstream.map_or(0, Upstream::unwritten))
     }
 
-    /// The upstream has greeted: the session begins.
+    /// There is a connection: the session begins, if it has not yet.
     pub(super) fn channel_ready(&mut self, now: Time, id: ChannelId) {
-        let Some(channel) = self.channels.get_mut(&id) else {
+        let Some(channel) = self.channels.get(&id) else {
             return;
         };
-        let upstream = channel.upstream.and_then(|link| self.upstreams.get(&link));
-        let (Stage::Opening { early }, Some(upstream)) = (&mut channel.stage, upstream) else {
+        let (Stage::Opening { early }, Some(upstream)) =
+            (&channel.stage, self.upstream_of(channel))
+        else {
             return;
         };
-        let early = mem::take(early);
-        let owner = &channel.owner;
-        let config = session_config(&self.config, &owner.policy, upstream.capabilities());
-        let mut session = Session::new(config);
-        session.greet(reply(220, "", format!("{} ESMTP", self.config.host_name)));
-        session.handle_bytes(&early);
-        if let Some(front) = self.fronts.get_mut(owner.front) {
+        let mut open = self.begin(&channel.owner.policy, upstream.capabilities(), now);
+        open.session.handle_bytes(early);
+        let (front, link) = (channel.owner.front, channel.owner.link);
+        if let Some(front) = self.fronts.get_mut(front) {
             front.ready(id, &mut self.output);
         }
-        let link = owner.link;
         self.output.events.push_back(Event::ChannelOpened { link });
-        channel.stage = Stage::Open(Box::new(Open {
-            session,
-            active: now,
-        }));
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.stage = Stage::Open(open);
+        }
     }
 
     /// The upstream has answered what the client asked for.
     pub(super) fn channel_reply(&mut self, id: ChannelId, reply: Reply) {
         if let Some(open) = self.channels.get_mut(&id).and_then(Channel::open_mut) {
+            open.mail = None;
             open.session.respond(reply);
         }
     }
@@ -130,6 +175,7 @@ impl Relay {
             owner,
             upstream,
             stage: Stage::Open(open),
+            ..
         }) = self.channels.get_mut(&id)
         else {
             return;
@@ -139,23 +185,48 @@ impl Relay {
         };
         open.active = now;
         self.touched.push(Timed::Channel(id));
-        let ended = Exchange {
+        let pause = Exchange {
             channel: id,
             owner,
             front,
             session: &mut open.session,
-            upstream: upstream.and_then(|link| self.upstreams.get_mut(&link)),
+            mail: &mut open.mail,
+            upstream: upstream.and_then(|link| self.pool.upstreams.get_mut(&link)),
             config: &self.config,
             now,
             output: &mut self.output,
         }
         .run();
-        if ended {
-            self.end_channel(now, id, "the session ended", Ending::CLOSED);
+        match pause {
+            Pause::Waits => self.share_upstream(now, id),
+            Pause::NoUpstream => self.await_upstream(now, id),
+            Pause::Ended => self.end_channel(now, id, "the session ended", Ending::CLOSED),
+        }
+    }
+
+    /// Gives back a connection between messages, where others may have it.
+    fn share_upstream(&mut self, now: Time, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(&id)
+            && channel.start == Start::Hello
+            && let Some(link) = channel.upstream
+            && let Some(upstream) = self.pool.upstreams.get(&link)
+            && upstream.is_at_rest()
+        {
+            channel.upstream = None;
+            self.release_upstream(now, Some(link), "");
         }
     }
 
     pub(super) fn channel_timeout(&mut self, now: Time, id: ChannelId) {
+        let waits_until = self
+            .channels
+            .get(&id)
+            .and_then(|channel| channel.waits_until);
+        if waits_until.is_some_and(|until| until <= now) {
+            self.pool.stop_waiting(id);
+            let trouble = Trouble::Timeout("upstream wait");
+            return self.channel_lost(now, id, Loss::NotOpened, &trouble);
+        }
         let waits = self.upstream_waits_for_client(id);
         let Some(open) = self.channels.get_mut(&id).and_then(Channel::open_mut) else {
             return;
@@ -173,13 +244,19 @@ impl Relay {
     pub(super) fn upstream_waits_for_client(&self, id: ChannelId) -> bool {
         self.channels
             .get(&id)
-            .and_then(|channel| channel.upstream)
-            .and_then(|link| self.upstreams.get(&link))
+            .and_then(|channel| self.upstream_of(channel))
             .is_none_or(Upstream::waits_for_client)
     }
 
     /// The channel has lost its upstream.
     pub(super) fn channel_lost(&mut self, now: Time, id: ChannelId, loss: Loss, trouble: &Trouble) {
+        let is_open = match self.channels.get_mut(&id) {
+            Some(channel) => {
+                channel.upstream = channel.upstream.filter(|_| loss != Loss::BetweenMessages);
+                matches!(channel.stage, Stage::Open(_))
+            }
+            None => return,
+        };
         let server = format!("the mail server {} {trouble}", self.config.upstream);
         let retry_after = Some(self.retry_after());
         let refusal = match trouble {
@@ -188,7 +265,9 @@ impl Relay {
         };
         let (last_reply, ending) = match loss {
             Loss::Nothing => return,
-            Loss::NotOpened => {
+            // A MAIL without a reply is said to another one.
+            Loss::BetweenMessages => return self.drive(now, id),
+            Loss::NotOpened if !is_open => {
                 let permanent = refusal.is_some_and(Reply::is_permanent);
                 let error = ChannelError {
                     error: server,
@@ -205,7 +284,7 @@ impl Relay {
                 };
                 (None, Ending::Failed(error))
             }
-            Loss::BetweenCommands | Loss::Unanswered => {
+            Loss::NotOpened | Loss::BetweenCommands | Loss::Unanswered => {
                 let text = format!("Nothing was delivered: {server}");
                 let last_reply = refusal
                     .cloned()
@@ -250,7 +329,8 @@ impl Relay {
         if let Some(front) = self.fronts.get_mut(front) {
             front.ended(id, ending, &mut self.output);
         }
-        self.retire_upstream(now, channel.upstream, why);
+        self.pool.stop_waiting(id);
+        self.release_upstream(now, channel.upstream, why);
         self.channel_has_ended(now, front);
     }
 

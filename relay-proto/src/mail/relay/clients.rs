@@ -2,7 +2,7 @@
 
 use super::{
     Phase, RESTARTS, Relay,
-    channel::Owner,
+    channel::{Owner, Start},
     client_link::{ClientLink, Early, Serving, Slot, State},
     event::Event,
     front::{Ending, FrontId},
@@ -128,7 +128,7 @@ impl Relay {
                     reason: format!("{} before AUTHENTICATE", message.kind()),
                 });
             }
-            Message::ChannelOpen => self.client_opens(now, link),
+            Message::ChannelOpen => self.client_opens(now, link, Start::Greeting),
             Message::ToServer(bytes) => self.client_says(now, link, &bytes),
             Message::ChannelClosed { .. } => self.client_closes(now, link),
             Message::Authenticate { .. } => {
@@ -151,7 +151,7 @@ impl Relay {
     }
 
     /// The client asks for its channel.
-    fn client_opens(&mut self, now: Time, link: LinkId) {
+    fn client_opens(&mut self, now: Time, link: LinkId, start: Start) {
         let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
@@ -168,7 +168,7 @@ impl Relay {
             peer: client.peer,
             policy: Arc::clone(policy),
         };
-        let opened = self.open_channel(now, owner);
+        let opened = self.open_channel(now, owner, start);
         if let Some(client) = self.fronts.clients.get_mut(&link)
             && let State::Serving(serving) = &mut client.state
         {
@@ -177,6 +177,13 @@ impl Relay {
                 Err(refusal) => client.end_channel(refusal, &mut self.output),
             }
         }
+    }
+
+    /// The client gets a channel that starts behind EHLO.
+    #[cfg(test)]
+    pub(super) fn client_starts(&mut self, now: Time, link: LinkId) {
+        self.client_opens(now, link, Start::Hello);
+        self.settle(now, Some(link));
     }
 
     /// SMTP bytes from the client. It may not know yet that its channel has ended.

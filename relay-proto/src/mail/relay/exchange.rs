@@ -2,7 +2,7 @@
 
 use super::{
     Event, Refused, RelayConfig,
-    channel::{ChannelId, Owner},
+    channel::{ChannelId, Mail, Owner},
     front::Front,
     output::Output,
     upstream::Upstream,
@@ -18,6 +18,7 @@ pub(super) struct Exchange<'a> {
     pub(super) owner: &'a Owner,
     pub(super) front: &'a mut dyn Front,
     pub(super) session: &'a mut Session,
+    pub(super) mail: &'a mut Option<Mail>,
     /// Gone where the session outlives it: to swallow content that is too large, and to say goodbye.
     pub(super) upstream: Option<&'a mut Upstream>,
     pub(super) config: &'a RelayConfig,
@@ -25,9 +26,20 @@ pub(super) struct Exchange<'a> {
     pub(super) output: &'a mut Output,
 }
 
+/// Why session and upstream do not go on.
+pub(super) enum Pause {
+    /// One of them waits for its peer.
+    Waits,
+    /// The session has a message and no connection to take it.
+    NoUpstream,
+    /// The session has ended.
+    Ended,
+}
+
 impl Exchange<'_> {
-    /// Works until session or upstream has to wait. Returns whether the session has ended.
-    pub(super) fn run(mut self) -> bool {
+    /// Works until session or upstream has to wait.
+    pub(super) fn run(mut self) -> Pause {
+        self.forward_mail();
         loop {
             let ready = self.front.has_room(self.channel)
                 && self
@@ -44,15 +56,42 @@ impl Exchange<'_> {
                 self.front.say(self.channel, said, self.output);
             }
             if self.session.is_closed() {
-                return true;
+                return Pause::Ended;
             }
             match request {
                 Some(request) => self.serve(request),
                 // A session with much to say waits until that is taken.
                 None if ready && said.is_some() => {}
-                None => return false,
+                None if self.mail.is_some() && !self.is_forwarded() => return Pause::NoUpstream,
+                None => return Pause::Waits,
             }
         }
+    }
+
+    /// Whether the upstream has been told of the message.
+    fn is_forwarded(&self) -> bool {
+        let upstream = self.upstream.as_deref();
+        upstream.is_some_and(|upstream| !upstream.is_at_rest() && !upstream.is_leaving())
+    }
+
+    /// Says MAIL to the upstream, where there is one that takes another message.
+    fn forward_mail(&mut self) {
+        let (Some(mail), Some(upstream)) = (&*self.mail, &mut self.upstream) else {
+            return;
+        };
+        if !upstream.is_at_rest() || upstream.is_worn(self.config, self.now) {
+            return;
+        }
+        if let Some(reply) = upstream.refusal(&mail.parameters) {
+            let refused = Refused::Sender(mail.reverse_path.clone());
+            *self.mail = None;
+            return self.refuse(refused, reply);
+        }
+        let Mail {
+            reverse_path,
+            parameters,
+        } = mail.clone();
+        upstream.mail(reverse_path, parameters, self.config, self.now, self.output);
     }
 
     fn serve(&mut self, request: Request) {
@@ -66,9 +105,12 @@ impl Exchange<'_> {
                 if let Err(reply) = policy.check_sender(&reverse_path, self.owner.peer) {
                     return self.refuse(Refused::Sender(reverse_path), reply);
                 }
-                self.upstream.as_mut().is_some_and(|upstream| {
-                    upstream.mail(reverse_path, parameters, config, now, self.output)
-                })
+                *self.mail = Some(Mail {
+                    reverse_path,
+                    parameters,
+                });
+                self.forward_mail();
+                true
             }
             Request::Recipient(forward_path) => {
                 if let Err(reply) = self.owner.policy.check_recipient(&forward_path) {

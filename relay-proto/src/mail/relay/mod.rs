@@ -10,12 +10,14 @@ mod exchange;
 mod front;
 mod output;
 mod policy;
+mod pool;
 mod presented;
 mod timers;
 mod trouble;
 mod upstream;
+mod upstreams;
 
-pub use config::RelayConfig;
+pub use config::{PoolConfig, RelayConfig};
 pub use event::{Event, Refused};
 pub use policy::{Domain, Policy, RecipientPattern};
 pub use presented::Presented;
@@ -25,9 +27,9 @@ use self::{
     client_link::{EARLY_LIMIT, Serving, Slot, State},
     front::{FrontId, Fronts},
     output::Output,
+    pool::Pool,
     timers::{Timed, Timers},
     trouble::Trouble,
-    upstream::{News, Upstream},
 };
 use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
@@ -39,7 +41,6 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use bytes::Bytes;
 use core::mem;
 
 /// The largest piece taken from an upstream at once: a whole reply.
@@ -53,9 +54,12 @@ const HIGH_WATER: usize = 128 * 1024;
 ///
 /// Every client is an accepted link that speaks the base dialect ([`wire`](crate::mail::wire)). The relay asks the
 /// application about its key ([`Event::KeyPresented`], [`grant`](Self::grant), [`deny`](Self::deny)), and for every channel
-/// opens a byte stream to the upstream. It terminates SMTP: what a client says is parsed, checked against its [`Policy`] and
+/// takes a byte stream to the upstream. It terminates SMTP: what a client says is parsed, checked against its [`Policy`] and
 /// said again to the upstream, one command at a time; the replies to MAIL, RCPT, DATA and the end of data are the upstream's
 /// own.
+///
+/// Connections to the upstream are kept for the next message ([`PoolConfig`]). One that dies while it carries none costs nothing:
+/// the message goes to another, as long as not even its MAIL was answered. Past the end of data nothing is ever said again.
 ///
 /// Content streams through: it is never collected, and the client is not read while 128 KiB wait for the upstream.
 ///
@@ -71,8 +75,7 @@ pub struct Relay {
     undecided: BTreeSet<LinkId>,
     channels: BTreeMap<ChannelId, Channel>,
     opened_channels: u64,
-    upstreams: BTreeMap<LinkId, Upstream>,
-    opened_upstreams: u64,
+    pool: Pool,
     timers: Timers,
     /// Whose timers may have changed.
     touched: Vec<Timed>,
@@ -96,8 +99,7 @@ impl Relay {
             undecided: BTreeSet::new(),
             channels: BTreeMap::new(),
             opened_channels: 0,
-            upstreams: BTreeMap::new(),
-            opened_upstreams: 0,
+            pool: Pool::default(),
             timers: Timers::default(),
             touched: Vec::new(),
             output: Output::default(),
@@ -122,6 +124,7 @@ impl Relay {
             slot: Slot::Never,
         });
         self.undecided.remove(&link);
+        self.pool.expect_mail(&self.config, now);
         self.output.events.push_back(Event::Authenticated { link });
         for frame in early.into_frames() {
             self.client_frame(now, link, &frame);
@@ -171,12 +174,14 @@ impl Relay {
         for link in idle {
             self.close_client(now, link, CloseCode::SERVICE_RESTART, RESTARTS);
         }
+        let quitting = self.pool.quit_idle(&self.config, now, &mut self.output);
+        self.touched.extend(quitting.into_iter().map(Timed::Link));
         self.settle(now, None);
     }
 
     /// Ends at once: every link is closed, messages not yet past their end of data are abandoned, and those past it are
     /// in doubt.
-    pub fn stop(&mut self, _now: Time) {
+    pub fn stop(&mut self, now: Time) {
         if matches!(self.phase, Phase::Finished) {
             return;
         }
@@ -190,8 +195,11 @@ impl Relay {
             }
         }
         self.channels.clear();
-        for (_, mut upstream) in mem::take(&mut self.upstreams) {
-            upstream.fail("the relay stops", false, &mut self.output);
+        for (_, mut upstream) in mem::take(&mut self.pool.upstreams) {
+            if upstream.is_at_rest() {
+                upstream.quit(&self.config, now, &mut self.output);
+            }
+            upstream.fail(&Trouble::Stopped, false, &mut self.output);
         }
         self.finish();
     }
@@ -203,7 +211,7 @@ impl Relay {
 
     /// How many upstream connections there are.
     pub fn upstreams(&self) -> usize {
-        self.upstreams.len()
+        self.pool.upstreams.len()
     }
 
     fn finish(&mut self) {
@@ -214,82 +222,10 @@ impl Relay {
         self.output.events.push_back(Event::Finished);
     }
 
-    fn retire_upstream(&mut self, now: Time, upstream: Option<LinkId>, why: &str) {
-        let Some(id) = upstream else { return };
-        if let Some(upstream) = self.upstreams.get_mut(&id) {
-            upstream.retire(&self.config, now, why, &mut self.output);
-            self.touched.push(Timed::Link(id));
-        }
-    }
-
-    fn upstream_frame(&mut self, now: Time, link: LinkId, bytes: &Bytes) {
-        let Some(upstream) = self.upstreams.get_mut(&link) else {
-            return;
-        };
-        let channel = upstream.channel();
-        upstream.handle_bytes(bytes);
-        // All replies at hand are taken before the next command goes out, so that a surplus one is noticed.
-        while let Some(upstream) = self.upstreams.get_mut(&link)
-            && let Some(news) = upstream.next_news(&self.config, now, &mut self.output)
-        {
-            match (news, channel) {
-                (News::Greeted, Some(channel)) => self.channel_ready(now, channel),
-                (News::Replied(reply), Some(channel)) => self.channel_reply(channel, reply),
-                (News::Failed(trouble), _) => self.upstream_failed(now, link, &trouble, false),
-                (News::Nothing | News::Greeted | News::Replied(_), _) => {}
-            }
-        }
-        if self
-            .upstreams
-            .get(&link)
-            .is_some_and(Upstream::is_out_of_step)
-        {
-            let trouble = Trouble::broke_protocol("a reply without a command");
-            self.upstream_failed(now, link, &trouble, false);
-        }
-        if let Some(channel) = channel {
-            self.drive(now, channel);
-        }
-    }
-
-    fn upstream_failed(&mut self, now: Time, link: LinkId, trouble: &Trouble, link_ended: bool) {
-        let Some(upstream) = self.upstreams.get_mut(&link) else {
-            return;
-        };
-        let channel = upstream.channel();
-        let loss = upstream.fail(&trouble.detail(), link_ended, &mut self.output);
-        if link_ended {
-            self.upstreams.remove(&link);
-        }
-        self.touched.push(Timed::Link(link));
-        if let Some(channel) = channel {
-            self.channel_lost(now, channel, loss, trouble);
-        }
-    }
-
-    fn upstream_written(&mut self, now: Time, link: LinkId) {
-        if let Some(upstream) = self.upstreams.get_mut(&link) {
-            upstream.written(&self.config, now);
-            if let Some(channel) = upstream.channel() {
-                self.drive(now, channel);
-            }
-        }
-    }
-
-    fn upstream_timeout(&mut self, now: Time, link: LinkId) {
-        let Some(upstream) = self.upstreams.get(&link) else {
-            return;
-        };
-        if let Some(deadline) = upstream.deadline()
-            && deadline.at <= now
-        {
-            self.upstream_failed(now, link, &Trouble::Timeout(deadline.timer), false);
-        }
-    }
-
     /// Brings the timers up to date with what has changed, and ends where a drain has nothing left to wait for.
     fn settle(&mut self, now: Time, link: Option<LinkId>) {
         self.touched.extend(link.map(Timed::Link));
+        self.supply(now);
         while let Some(timed) = self.touched.pop() {
             let channel = match timed {
                 Timed::Channel(channel) => Some(channel),
@@ -302,7 +238,7 @@ impl Relay {
         }
         if matches!(self.phase, Phase::Draining { .. })
             && self.fronts.clients.is_empty()
-            && self.upstreams.is_empty()
+            && self.pool.upstreams.is_empty()
         {
             self.finish();
         }
@@ -323,7 +259,7 @@ impl Relay {
 
     /// Returns the channel the link works for.
     fn settle_link(&mut self, now: Time, link: LinkId) -> Option<ChannelId> {
-        if let Some(upstream) = self.upstreams.get(&link) {
+        if let Some(upstream) = self.pool.upstreams.get(&link) {
             self.timers.set(Timed::Link(link), upstream.deadline());
             return upstream.channel();
         }
@@ -357,9 +293,7 @@ impl Machine for Relay {
                 link
             }
             Input::Opened { link } => {
-                if let Some(upstream) = self.upstreams.get_mut(&link) {
-                    upstream.opened();
-                }
+                self.upstream_opened(link);
                 link
             }
             Input::OpenFailed { link, why } => {
@@ -435,7 +369,7 @@ impl Machine for Relay {
     }
 
     fn read_limit(&self, link: LinkId) -> usize {
-        if let Some(upstream) = self.upstreams.get(&link) {
+        if let Some(upstream) = self.pool.upstreams.get(&link) {
             return if upstream.is_closing() {
                 0
             } else {
