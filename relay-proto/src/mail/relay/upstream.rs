@@ -1,36 +1,45 @@
 //! One connection to the upstream: the client's side of SMTP, in lockstep.
 
 use super::{
-    Event, Refused, RelayConfig,
+    Event, HIGH_WATER, Refused, RelayConfig,
+    channel::ChannelId,
     output::{Outgoing, Output},
     trouble::Trouble,
 };
 use crate::{
     Action, CloseCode, Deadline, Endpoint, Frame, LinkId, Time,
     smtp::{
-        Capabilities, Code, Command, ContentEncoder, ForwardPath, Handshake, HandshakeStep,
-        MailParameters, Reply, ReplyParser, ReversePath,
+        Body, Capabilities, Code, Command, ContentEncoder, ForwardPath, Handshake, HandshakeStep,
+        MailParameters, Reply, ReplyParser, ReversePath, reply,
     },
 };
-use alloc::{borrow::ToOwned, string::String};
+use alloc::{borrow::ToOwned, format, string::String};
 use bytes::{Bytes, BytesMut};
 use core::{mem, time::Duration};
-
-/// Content waiting for the upstream's socket, in bytes, above which the relay takes no more from the client: enough to keep
-/// a fast connection busy, little enough for a thousand of them.
-pub(super) const HIGH_WATER: usize = 128 * 1024;
 
 /// How long an upstream may take to say goodbye.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an idle upstream may take to show that it lives; a living one takes one round trip.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A connection to the upstream, from the wish to have one until the driver says it has ended.
 pub(super) struct Upstream {
     link: LinkId,
-    /// The client link it was opened for; it may be gone.
+    /// The channel it serves, if one still waits for what happens here.
+    channel: Option<ChannelId>,
+    /// The link of the client of the channel it served last, for reports; it may be gone.
     client: LinkId,
-    /// Whether a channel still waits for what happens here.
-    attached: bool,
     stage: Stage,
+    opened: Time,
+    /// When it was last heard.
+    heard: Time,
+    /// How many messages were begun on it.
+    messages: u32,
+    /// The server has said that it is about to leave.
+    leaves: bool,
+    /// What is under way was begun on a connection that may have been dead by then.
+    may_be_stale: bool,
     parser: ReplyParser,
     capabilities: Capabilities,
     outgoing: Outgoing,
@@ -41,6 +50,8 @@ enum Stage {
     Opening(Handshake),
     Greeting(Handshake),
     Idle,
+    /// NOOP asks whether it still lives.
+    Checking,
     Mail(ReversePath),
     Transaction(Transaction),
     Recipient(Transaction, ForwardPath),
@@ -64,8 +75,8 @@ struct Transaction {
 pub(super) enum News {
     /// Nothing for the channel.
     Nothing,
-    /// The server has greeted: the channel can begin.
-    Greeted,
+    /// The server has greeted, and offers this.
+    Greeted(Capabilities),
     /// The reply to what the client asked for.
     Replied(Reply),
     /// It cannot go on.
@@ -73,12 +84,15 @@ pub(super) enum News {
 }
 
 /// What the loss of an upstream means for the channel it served.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loss {
     /// There is no channel, or it does not need the upstream any more.
     Nothing,
-    /// The channel was never open.
+    /// There never was a connection.
     NotOpened,
-    /// The client waits for no reply.
+    /// No message is under way on it: another connection does as well.
+    BetweenMessages,
+    /// The client is in a message and waits for no reply.
     BetweenCommands,
     /// The client waits for a reply or sends content; nothing is delivered.
     Unanswered,
@@ -88,22 +102,21 @@ pub(super) enum Loss {
 
 impl Upstream {
     /// Asks the driver to open the connection.
-    pub(super) fn open(
-        link: LinkId,
-        client: LinkId,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> Self {
+    pub(super) fn open(link: LinkId, config: &RelayConfig, now: Time, output: &mut Output) -> Self {
         output.actions.push_back(Action::Open {
             link,
             endpoint: Endpoint::Stream(config.upstream.clone()),
         });
         Self {
             link,
-            client,
-            attached: true,
+            channel: None,
+            client: link,
             stage: Stage::Opening(Handshake::new(config.host_name.clone())),
+            opened: now,
+            heard: now,
+            messages: 0,
+            leaves: false,
+            may_be_stale: false,
             parser: ReplyParser::new(),
             capabilities: Capabilities::default(),
             outgoing: Outgoing::new(link),
@@ -114,8 +127,64 @@ impl Upstream {
         }
     }
 
-    pub(super) const fn client(&self) -> LinkId {
-        self.client
+    pub(super) const fn channel(&self) -> Option<ChannelId> {
+        self.channel
+    }
+
+    /// It serves this channel from now on.
+    pub(super) const fn lease(&mut self, channel: ChannelId, client: LinkId) {
+        self.channel = Some(channel);
+        self.client = client;
+        self.deadline = None;
+    }
+
+    /// Whether it waits for a channel, or for the next message of the one it serves.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Idle)
+    }
+
+    /// Whether it could serve another channel.
+    pub(super) const fn is_free(&self) -> bool {
+        self.is_at_rest() && self.channel.is_none()
+    }
+
+    /// Whether it has been idle for so long that it has to be asked.
+    pub(super) fn may_be_dead(&self, config: &RelayConfig, now: Time) -> bool {
+        self.heard.after(config.pool.check_after) <= now
+    }
+
+    /// Whether it has ended, or is about to.
+    pub(super) const fn is_leaving(&self) -> bool {
+        matches!(self.stage, Stage::Quitting | Stage::Closing)
+    }
+
+    /// Whether it should take no further message.
+    pub(super) fn is_worn(&self, config: &RelayConfig, now: Time) -> bool {
+        self.leaves
+            || self.messages >= config.pool.max_messages
+            || self.opened.after(config.pool.max_age) <= now
+    }
+
+    /// It waits for the next channel.
+    pub(super) fn rest(&mut self, config: &RelayConfig, now: Time) {
+        let ends = [
+            now.after(config.pool.idle_timeout),
+            self.opened.after(config.pool.max_age),
+        ];
+        self.deadline = ends.into_iter().min().map(|at| Deadline {
+            at,
+            timer: "upstream idle",
+        });
+    }
+
+    /// Asks whether it still lives.
+    pub(super) fn check(&mut self, now: Time, output: &mut Output) {
+        self.send(Command::Noop.to_bytes(), output);
+        self.stage = Stage::Checking;
+        self.deadline = Some(Deadline {
+            at: now.after(CHECK_TIMEOUT),
+            timer: "upstream check",
+        });
     }
 
     pub(super) const fn deadline(&self) -> Option<Deadline> {
@@ -169,17 +238,12 @@ impl Upstream {
     }
 
     /// What the next reply means, if one is complete.
-    pub(super) fn next_news(
-        &mut self,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> Option<News> {
+    pub(super) fn next_news(&mut self, now: Time, output: &mut Output) -> Option<News> {
         if self.is_closing() {
             return None;
         }
         match self.parser.next_reply() {
-            Ok(Some(reply)) => Some(self.handle_reply(reply, config, now, output)),
+            Ok(Some(reply)) => Some(self.handle_reply(reply, now, output)),
             Ok(None) => None,
             Err(error) => Some(News::Failed(Trouble::broke_protocol(error))),
         }
@@ -190,19 +254,24 @@ impl Upstream {
         matches!(self.stage, Stage::Idle | Stage::Transaction(_)) && !self.parser.is_empty()
     }
 
-    fn handle_reply(
-        &mut self,
-        reply: Reply,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> News {
+    fn handle_reply(&mut self, reply: Reply, now: Time, output: &mut Output) -> News {
         let class = reply.code().class();
         let refused = class >= 4;
+        self.heard = now;
+        self.leaves |= reply.code() == Code::NOT_AVAILABLE;
         match mem::replace(&mut self.stage, Stage::Closing) {
             Stage::Greeting(handshake) => return self.greeted(handshake, reply, output),
+            Stage::Checking if class == 2 => {
+                self.turn_to_client(Stage::Idle);
+                return News::Nothing;
+            }
+            // The server is done with this connection, not with the message.
+            Stage::Mail(reverse_path) if self.leaves && self.may_be_stale => {
+                self.stage = Stage::Mail(reverse_path);
+                return News::Failed(Trouble::Refused(reply));
+            }
             Stage::Mail(reverse_path) if class == 2 => {
-                self.rest(Stage::Transaction(Transaction {
+                self.turn_to_client(Stage::Transaction(Transaction {
                     reverse_path,
                     recipients: 0,
                     bytes: 0,
@@ -210,23 +279,23 @@ impl Upstream {
             }
             Stage::Mail(reverse_path) if refused => {
                 self.refused(Refused::Sender(reverse_path), &reply, output);
-                self.rest(Stage::Idle);
+                self.turn_to_client(Stage::Idle);
             }
             Stage::Recipient(mut transaction, _) if class == 2 => {
                 transaction.recipients += 1;
-                self.rest(Stage::Transaction(transaction));
+                self.turn_to_client(Stage::Transaction(transaction));
             }
             Stage::Recipient(transaction, recipient) if refused => {
                 self.refused(Refused::Recipient(recipient), &reply, output);
-                self.rest(Stage::Transaction(transaction));
+                self.turn_to_client(Stage::Transaction(transaction));
             }
             Stage::Data(transaction) if reply.code() == Code::START_CONTENT => {
-                self.rest(Stage::Content(transaction, ContentEncoder::new()));
+                self.turn_to_client(Stage::Content(transaction, ContentEncoder::new()));
             }
             Stage::Data(transaction) if refused => {
                 let what = Refused::Data(transaction.reverse_path.clone());
                 self.refused(what, &reply, output);
-                self.rest(Stage::Transaction(transaction));
+                self.turn_to_client(Stage::Transaction(transaction));
             }
             Stage::Final(transaction) if class == 2 => {
                 output.events.push_back(Event::MessageRelayed {
@@ -236,14 +305,14 @@ impl Upstream {
                     bytes: transaction.bytes,
                     reply: reply.clone(),
                 });
-                self.rest(Stage::Idle);
+                self.turn_to_client(Stage::Idle);
             }
             Stage::Final(transaction) if refused => {
                 self.refused(Refused::Content(transaction.reverse_path), &reply, output);
-                self.rest(Stage::Idle);
+                self.turn_to_client(Stage::Idle);
             }
             Stage::Reset if class == 2 => {
-                self.rest(Stage::Idle);
+                self.turn_to_client(Stage::Idle);
                 return News::Nothing;
             }
             Stage::Quitting => {
@@ -261,9 +330,6 @@ impl Upstream {
                 });
             }
         }
-        if !self.attached {
-            self.retire(config, now, "", output);
-        }
         News::Replied(reply)
     }
 
@@ -275,9 +341,9 @@ impl Upstream {
                 News::Nothing
             }
             HandshakeStep::Ready(capabilities) => {
-                self.capabilities = capabilities;
-                self.rest(Stage::Idle);
-                News::Greeted
+                self.capabilities = capabilities.clone();
+                self.turn_to_client(Stage::Idle);
+                News::Greeted(capabilities)
             }
             HandshakeStep::Refused(reply) => {
                 self.stage = Stage::Greeting(handshake);
@@ -299,7 +365,7 @@ impl Upstream {
     }
 
     /// Enters a stage in which the client moves next.
-    fn rest(&mut self, stage: Stage) {
+    fn turn_to_client(&mut self, stage: Stage) {
         self.stage = stage;
         self.deadline = None;
     }
@@ -324,6 +390,25 @@ impl Upstream {
         });
     }
 
+    /// What keeps this server from carrying such a message, as the reply to its MAIL. Clients are told beforehand, but perhaps by what
+    /// another connection was offered.
+    pub(super) fn refusal(&self, parameters: &MailParameters) -> Option<Reply> {
+        let offered = &self.capabilities;
+        let limit = offered.max_message_bytes().unwrap_or(u64::MAX);
+        if parameters.smtputf8 && !offered.smtputf8 {
+            let text = "The mail server takes no internationalized mail (SMTPUTF8)";
+            Some(reply(553, "5.6.7", text))
+        } else if parameters.body == Some(Body::EightBitMime) && !offered.eight_bit_mime {
+            let text = "The mail server takes no 8-bit content (8BITMIME)";
+            Some(reply(555, "5.6.3", text))
+        } else if parameters.size.is_some_and(|size| size > limit) {
+            let text = format!("The mail server takes messages of up to {limit} bytes");
+            Some(reply(552, "5.3.4", text))
+        } else {
+            None
+        }
+    }
+
     /// Forwards MAIL with the parameters the server offers. Returns whether the server is there to take it.
     pub(super) fn mail(
         &mut self,
@@ -336,11 +421,14 @@ impl Upstream {
         if !matches!(self.stage, Stage::Idle) {
             return false;
         }
+        self.messages += 1;
+        self.may_be_stale = self.messages > 1 || self.heard < now;
         let offered = &self.capabilities;
+        // What is left out here changes nothing about the message; the rest was checked.
         let parameters = MailParameters {
             size: parameters.size.filter(|_| offered.size.is_some()),
             body: parameters.body.filter(|_| offered.eight_bit_mime),
-            smtputf8: parameters.smtputf8 && offered.smtputf8,
+            smtputf8: parameters.smtputf8,
         };
         let command = Command::Mail {
             reverse_path: reverse_path.clone(),
@@ -467,39 +555,50 @@ impl Upstream {
         });
     }
 
-    /// The channel does not need it any more: it says goodbye where it can, waits for the outcome of a message past its
-    /// end of data, and is closed otherwise, so that nothing of an unfinished message is delivered.
-    pub(super) fn retire(
+    /// The channel does not need it any more. It waits for the outcome of a message past its end of data; a message that is not
+    /// complete is taken back, or, where that cannot be said, ended by closing the connection, so that nothing of it is delivered.
+    /// `keeps`: it may serve others.
+    pub(super) fn release(
         &mut self,
+        keeps: bool,
         config: &RelayConfig,
         now: Time,
         why: &str,
         output: &mut Output,
     ) {
-        self.attached = false;
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            stage @ (Stage::Idle | Stage::Transaction(_)) => {
-                self.report_abandoned(&stage, why, output);
-                self.send(Command::Quit.to_bytes(), output);
-                self.stage = Stage::Quitting;
-                self.deadline = Some(Deadline {
-                    at: now.after(QUIT_TIMEOUT.min(config.upstream_reply_timeout)),
-                    timer: "upstream quit",
-                });
+        self.channel = None;
+        match &self.stage {
+            Stage::Idle | Stage::Final(_) | Stage::Reset | Stage::Quitting | Stage::Closing => {}
+            Stage::Transaction(_) => {
+                self.report_abandoned(why, output);
+                if keeps {
+                    self.command(&Command::Reset, Stage::Reset, config, now, output);
+                } else {
+                    self.stage = Stage::Idle;
+                }
             }
-            stage @ (Stage::Final(_) | Stage::Quitting | Stage::Closing) => self.stage = stage,
-            stage => {
-                self.stage = stage;
-                self.abandon(why, output);
-            }
+            _ => self.abandon(why, output),
+        }
+    }
+
+    /// Says goodbye, or gives up a connection that is not there yet.
+    pub(super) fn quit(&mut self, config: &RelayConfig, now: Time, output: &mut Output) {
+        if self.is_at_rest() {
+            self.send(Command::Quit.to_bytes(), output);
+            self.stage = Stage::Quitting;
+            self.deadline = Some(Deadline {
+                at: now.after(QUIT_TIMEOUT.min(config.upstream_reply_timeout)),
+                timer: "upstream quit",
+            });
+        } else if !matches!(self.stage, Stage::Quitting | Stage::Closing) {
+            self.close(output);
         }
     }
 
     /// Closes it and says which message that ends.
     fn abandon(&mut self, why: &str, output: &mut Output) {
-        let stage = mem::replace(&mut self.stage, Stage::Closing);
+        self.report_abandoned(why, output);
         self.close(output);
-        self.report_abandoned(&stage, why, output);
     }
 
     fn close(&mut self, output: &mut Output) {
@@ -512,8 +611,8 @@ impl Upstream {
         });
     }
 
-    fn report_abandoned(&self, stage: &Stage, why: &str, output: &mut Output) {
-        let reverse_path = match stage {
+    fn report_abandoned(&self, why: &str, output: &mut Output) {
+        let reverse_path = match &self.stage {
             Stage::Mail(reverse_path) => reverse_path,
             Stage::Transaction(transaction)
             | Stage::Recipient(transaction, _)
@@ -529,30 +628,40 @@ impl Upstream {
     }
 
     /// Ends it over some trouble and says what that means. `link_ended`: the driver has said so itself.
-    pub(super) fn fail(&mut self, why: &str, link_ended: bool, output: &mut Output) -> Loss {
-        let stage = mem::replace(&mut self.stage, Stage::Closing);
-        if !link_ended && !matches!(stage, Stage::Closing) {
-            self.close(output);
-        }
-        self.deadline = None;
-        self.report_abandoned(&stage, why, output);
-        let loss = match stage {
+    pub(super) fn fail(
+        &mut self,
+        trouble: &Trouble,
+        link_ended: bool,
+        output: &mut Output,
+    ) -> Loss {
+        let had_left = matches!(trouble, Trouble::Lost(_) | Trouble::Refused(_));
+        let loss = match &self.stage {
             Stage::Opening(_) | Stage::Greeting(_) => Loss::NotOpened,
-            Stage::Idle | Stage::Transaction(_) | Stage::Reset => Loss::BetweenCommands,
+            Stage::Idle | Stage::Reset => Loss::BetweenMessages,
+            Stage::Mail(_) if had_left && self.may_be_stale => Loss::BetweenMessages,
+            Stage::Transaction(_) => Loss::BetweenCommands,
             Stage::Mail(_) | Stage::Recipient(..) | Stage::Data(_) | Stage::Content(..) => {
                 Loss::Unanswered
             }
-            Stage::Final(transaction) => {
-                output.events.push_back(Event::MessageInDoubt {
-                    link: self.client,
-                    reverse_path: transaction.reverse_path,
-                    recipients: transaction.recipients,
-                    why: why.to_owned(),
-                });
-                Loss::InDoubt
-            }
-            Stage::Quitting | Stage::Closing => Loss::Nothing,
+            Stage::Final(_) => Loss::InDoubt,
+            Stage::Checking | Stage::Quitting | Stage::Closing => Loss::Nothing,
         };
-        if self.attached { loss } else { Loss::Nothing }
+        let why = trouble.detail();
+        match &self.stage {
+            Stage::Final(transaction) => output.events.push_back(Event::MessageInDoubt {
+                link: self.client,
+                reverse_path: transaction.reverse_path.clone(),
+                recipients: transaction.recipients,
+                why,
+            }),
+            _ if matches!(loss, Loss::BetweenMessages) => {}
+            _ => self.report_abandoned(&why, output),
+        }
+        if !link_ended && !matches!(self.stage, Stage::Closing) {
+            self.close(output);
+        }
+        self.stage = Stage::Closing;
+        self.deadline = None;
+        loss
     }
 }

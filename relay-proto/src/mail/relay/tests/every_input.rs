@@ -1,6 +1,6 @@
 //! Every state meets every input: no panic, and the contract with the driver is kept (the rig checks it).
 
-use super::rig::{CLIENT, POINTS, Rig, config, seconds};
+use super::rig::{CLIENT, POINTS, Rig, config, pooled, seconds, warm};
 use crate::{
     CloseCode, Closure, Frame, Input, LinkId, OpenError,
     mail::{
@@ -69,6 +69,65 @@ fn states() -> Vec<(String, Prepare)> {
             Box::new(|| {
                 let (mut rig, upstream) = Rig::open(Policy::default());
                 rig.client_says("QUIT\r\n");
+                (rig, upstream)
+            }),
+        ),
+        (
+            "greeting ahead of time".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.upstream();
+                rig.input(Input::Opened { link: upstream });
+                (rig, upstream)
+            }),
+        ),
+        (
+            "kept".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.greet("250 mx.example\r\n");
+                (rig, upstream)
+            }),
+        ),
+        (
+            "asked whether it lives".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.greet("250 mx.example\r\n");
+                rig.pass(seconds(20));
+                rig.send(CLIENT, &Message::ChannelOpen);
+                (rig, upstream)
+            }),
+        ),
+        (
+            "kept, with a MAIL".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.greet("250 mx.example\r\n");
+                rig.pass(seconds(1));
+                rig.send(CLIENT, &Message::ChannelOpen);
+                rig.client_says("MAIL FROM:<a@b.example>\r\n");
+                (rig, upstream)
+            }),
+        ),
+        (
+            "behind EHLO, without a connection".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(pooled(), Policy::default());
+                rig.start();
+                rig.client_says("MAIL FROM:<a@b.example>\r\n");
+                let upstream = rig.upstream();
+                rig.input(Input::Opened { link: upstream });
+                (rig, upstream)
+            }),
+        ),
+        (
+            "behind EHLO, with one".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(pooled(), Policy::default());
+                rig.start();
+                rig.client_says("MAIL FROM:<a@b.example>\r\n");
+                let upstream = rig.greet("250 mx.example\r\n");
                 (rig, upstream)
             }),
         ),
@@ -258,8 +317,12 @@ proptest! {
 
     /// Any walk through the states keeps the contract, and no message ends twice.
     #[test]
-    fn any_sequence_of_inputs_is_survived(steps in vec((0_usize..6, any::<prop::sample::Index>()), 0..60)) {
-        let mut rig = Rig::serving(Policy::default());
+    fn any_sequence_of_inputs_is_survived(
+        keeps in 0_usize..3,
+        starts_behind_ehlo: bool,
+        steps in vec((0_usize..7, any::<prop::sample::Index>()), 0..60),
+    ) {
+        let mut rig = Rig::serving_with([config, pooled, warm][keeps](), Policy::default());
         let frames = frames();
         for (kind, index) in steps {
             let upstream = if rig.dialled() > 0 { rig.upstream() } else { NOBODY };
@@ -272,7 +335,8 @@ proptest! {
                     let script = ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n", "x\r\n.\r\n"];
                     rig.client_says(script[index.index(script.len())]);
                 }
-                5 => rig.pass(seconds(index.index(100) as u64)),
+                5 if rig.is_open(CLIENT) && starts_behind_ehlo => rig.start(),
+                6 => rig.pass(seconds(index.index(100) as u64)),
                 _ => {}
             }
         }

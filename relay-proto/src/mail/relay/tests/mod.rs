@@ -3,6 +3,7 @@
 mod channels;
 mod every_input;
 mod links;
+mod pool;
 mod rig;
 mod streaming;
 mod upstreams;
