@@ -67,6 +67,7 @@
 //!
 //! - The crate's root: what every machine and every driver share.
 //! - [`link`]: reconnecting and liveness, for any protocol.
+//! - [`storage`]: records that outlive the process.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
@@ -88,6 +89,7 @@ mod outbox;
 mod pump;
 mod random;
 pub mod smtp;
+pub mod storage;
 mod time;
 
 pub use application::{Application, Missed, Stopped};

@@ -114,6 +114,7 @@ impl Bench {
             lines.push(match action {
                 Action::Open { endpoint, .. } => format!("open {endpoint}"),
                 Action::Close { code, .. } => format!("close {code}"),
+                Action::Store { .. } => panic!("this client stores nothing"),
                 Action::Send { link, frame } => {
                     self.input(Input::Written { link });
                     match &frame {

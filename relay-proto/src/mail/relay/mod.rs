@@ -339,6 +339,8 @@ impl Machine for Relay {
                 }
                 link
             }
+            // This relay stores nothing.
+            Input::Stored { .. } => return,
             Input::Closed { link, why } => {
                 if self.clients.contains_key(&link) {
                     self.client_ended(now, link, why.to_string());
