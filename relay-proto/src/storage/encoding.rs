@@ -42,7 +42,7 @@ impl Encoder {
         self.bytes(format!("{text}").as_bytes())
     }
 
-    pub(crate) fn each<T>(self, items: &[T], mut encode: impl FnMut(Self, &T) -> Self) -> Self {
+    pub(crate) fn each<T>(self, items: &[T], encode: impl FnMut(Self, &T) -> Self) -> Self {
         let counted = self.count(items.len());
         items.iter().fold(counted, encode)
     }
