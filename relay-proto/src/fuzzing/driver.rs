@@ -2,7 +2,7 @@
 
 use crate::{
     Action, Closure, Endpoint, Frame, Input, LinkId, Machine, OpenError, Pump, Step, Time,
-    storage::{BatchId, StorageError, Write},
+    storage::{BatchId, Record, StorageError, Write},
 };
 use alloc::{
     collections::{BTreeMap, VecDeque},
@@ -54,7 +54,7 @@ pub(super) struct Driver<M: Machine> {
     accepted: u64,
     batches: VecDeque<(BatchId, Vec<Write>)>,
     /// What is stored, by table and key.
-    pub(super) records: BTreeMap<(&'static str, Bytes), Bytes>,
+    records: BTreeMap<(&'static str, Bytes), Bytes>,
 }
 
 impl<M: Machine> Driver<M> {
@@ -121,6 +121,27 @@ impl<M: Machine> Driver<M> {
                 self.batches.push_back((batch, writes));
             }
         }
+    }
+
+    /// The process is killed and another begins, with what is stored.
+    pub(super) fn crash(self, restart: impl FnOnce(Time, Vec<Record>) -> M) -> Self {
+        let record = |((table, key), value): (&(&str, Bytes), &Bytes)| Record {
+            table: (*table).into(),
+            key: key.clone(),
+            value: value.clone(),
+            age: Duration::ZERO,
+        };
+        let machine = restart(self.now, self.records.iter().map(record).collect());
+        Self {
+            now: self.now,
+            records: self.records,
+            ..Self::new(machine)
+        }
+    }
+
+    /// Whether something is to be stored.
+    pub(super) fn stores(&self) -> bool {
+        !self.batches.is_empty()
     }
 
     /// Stores the oldest batch, or fails to, where there is one.
