@@ -2,7 +2,7 @@
 
 use relay_proto::{CloseCode, Closure, OpenError};
 use rustls::CertificateError;
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 use tungstenite::{
     self,
     error::{CapacityError, ProtocolError},
@@ -97,6 +97,36 @@ pub fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
         endpoint,
         detail: io_detail(error),
     }
+}
+
+/// None of the host's addresses could be connected to: what was tried, in that order.
+///
+/// ```
+/// use relay_transport::fault::all_unreachable;
+/// use std::io::{Error, ErrorKind};
+///
+/// let attempts = [
+///     ("[2001:db8::1]:443".parse().unwrap(), Error::from(ErrorKind::TimedOut)),
+///     ("192.0.2.1:443".parse().unwrap(), Error::from(ErrorKind::ConnectionReset)),
+/// ];
+/// let why = all_unreachable("wss://relay.example/".to_owned(), &attempts).to_string();
+/// assert!(why.ends_with("tried [2001:db8::1]:443 (no answer), 192.0.2.1:443 (the peer has reset the connection)"));
+/// let why = all_unreachable("wss://relay.example/".to_owned(), &[]).to_string();
+/// assert!(why.ends_with("the host has no address"));
+/// ```
+pub fn all_unreachable(endpoint: String, attempts: &[(SocketAddr, io::Error)]) -> OpenError {
+    let detail = match attempts {
+        [] => "the host has no address".to_owned(),
+        [(_, error)] => io_detail(error),
+        attempts => {
+            let tried: Vec<_> = attempts
+                .iter()
+                .map(|(address, error)| format!("{address} ({})", io_detail(error)))
+                .collect();
+            format!("tried {}", tried.join(", "))
+        }
+    };
+    OpenError::Unreachable { endpoint, detail }
 }
 
 /// This side cannot do TLS with that peer.
