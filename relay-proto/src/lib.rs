@@ -69,6 +69,7 @@
 //! - [`channels`]: many conversations in one session, for any protocol.
 //! - [`link`]: reconnecting and liveness, for any protocol.
 //! - [`session`]: frames that survive the link they were sent on, for any protocol.
+//! - [`storage`]: records that outlive the process.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
@@ -92,6 +93,7 @@ mod pump;
 mod random;
 pub mod session;
 pub mod smtp;
+pub mod storage;
 mod time;
 
 pub use application::{Application, Missed, Stopped};

@@ -3,6 +3,7 @@
 
 use relay_proto::{
     Action, Closure, Endpoint, Frame, Input, LinkId, Machine, OpenError, Pump, Random, Step, Time,
+    storage::StorageError,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -230,6 +231,10 @@ impl Network {
                 } else {
                     hosts[index].handle_input(self.now, Input::Written { link });
                 }
+            }
+            Action::Store { batch, .. } => {
+                let result = Err(StorageError::Absent);
+                hosts[index].handle_input(self.now, Input::Stored { batch, result });
             }
             Action::Close { link, code, reason } => {
                 let end = (index, link);

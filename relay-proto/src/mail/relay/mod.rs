@@ -317,6 +317,8 @@ impl Machine for Relay {
                 }
                 link
             }
+            // This relay stores nothing.
+            Input::Stored { .. } => return,
             Input::Closed { link, why } => {
                 if self.fronts.clients.contains_key(&link) {
                     self.client_ended(now, link, why.to_string());

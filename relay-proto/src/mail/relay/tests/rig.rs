@@ -410,6 +410,7 @@ impl Rig {
                 };
                 self.pump.handle_input(self.now, input);
             }
+            Action::Store { .. } => panic!("this relay stores nothing"),
         }
     }
 
