@@ -14,6 +14,7 @@ use core::str;
 
 mod delivery;
 mod driver;
+mod http_connect;
 mod machines;
 mod session;
 pub(crate) mod sessions;
@@ -21,6 +22,7 @@ pub(crate) mod sessions;
 mod tests;
 
 pub use delivery::smtp_delivery;
+pub use http_connect::http_connect;
 pub use machines::{mail_client, mail_relay};
 pub use session::smtp_session;
 pub use sessions::{session_frame, session_pair};

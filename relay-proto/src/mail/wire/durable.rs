@@ -19,48 +19,6 @@ use bytes::Bytes;
 use core::{fmt, str::FromStr, time::Duration};
 use serde::Serialize;
 
-/// Names a message across sessions and restarts: 128 random bits of the client, in text 32 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeliveryId(SessionId);
-
-impl DeliveryId {
-    /// The id of these bits.
-    pub const fn from_bits(bits: u128) -> Self {
-        Self(SessionId::from_bits(bits))
-    }
-
-    /// Its bits.
-    pub const fn to_bits(self) -> u128 {
-        self.0.to_bits()
-    }
-}
-
-impl fmt::Display for DeliveryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for DeliveryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DeliveryId({self})")
-    }
-}
-
-/// Text that names no delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a delivery is named by 32 lower-case hexadecimal digits")]
-#[expect(clippy::exhaustive_structs, reason = "there is no more to say")]
-pub struct DeliveryIdError;
-
-impl FromStr for DeliveryId {
-    type Err = DeliveryIdError;
-
-    fn from_str(text: &str) -> Result<Self, DeliveryIdError> {
-        text.parse().map(Self).map_err(|_| DeliveryIdError)
-    }
-}
-
 /// A client asks for the durable dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there is nothing else to ask for")]
@@ -95,17 +53,6 @@ pub struct DurableGrant {
     pub capabilities: Capabilities,
     /// Why the session asked for is gone and this is a new one.
     pub gone: Option<String>,
-}
-
-/// What became of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is nothing between the two")]
-pub enum Outcome {
-    /// The upstream's replies to MAIL, to each RCPT in order, and to the end of data; the last one is final, and
-    /// so are the ones before it. At least one.
-    Replied(Vec<Reply>),
-    /// The upstream was lost between the end of data and its reply: the message may have been delivered or not.
-    InDoubt,
 }
 
 /// What a control frame says.
