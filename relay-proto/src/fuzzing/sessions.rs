@@ -284,23 +284,16 @@ impl World {
 
     /// Lets everything happen but new messages and faults; afterwards all has arrived, or the session is known to be gone.
     pub(crate) fn heal(&mut self) {
-        // Each wire may hold a resume that fences the next one, so that it takes as many rounds as there are wires.
-        for _ in 0..4 + 2 * self.wires.len() {
-            for index in 0..self.wires.len() {
-                while !self.wires[index].up.is_empty() {
-                    self.happen(Event::Arrive(Side::Relay, index));
-                }
-                while !self.wires[index].down.is_empty() {
-                    self.happen(Event::Arrive(Side::Client, index));
-                }
-            }
-            self.settle();
-            for event in self.events() {
-                if matches!(event, Event::Notice(..) | Event::Dial) {
-                    self.happen(event);
-                }
+        // Each wire may hold a resume that fences the next one, so that it takes a few rounds for each.
+        let rounds = 8 + 4 * self.wires.len();
+        let mut calm = false;
+        for _ in 0..rounds {
+            calm = !self.go_on();
+            if calm {
+                break;
             }
         }
+        assert!(calm, "it never comes to rest");
         let [client, relay] = [&self.client, &self.relay];
         if client.session.is_gone() {
             return;
@@ -312,14 +305,43 @@ impl World {
         }
     }
 
-    /// Both owners take over what they have, and hand out what there is to say.
-    pub(crate) fn settle(&mut self) {
+    /// Lets arrive what is on the wires, be done what is to be done, and be noticed what there is to notice; whether
+    /// there was anything.
+    fn go_on(&mut self) -> bool {
+        let mut anything = false;
+        for index in 0..self.wires.len() {
+            while !self.wires[index].up.is_empty() {
+                self.happen(Event::Arrive(Side::Relay, index));
+                anything = true;
+            }
+            while !self.wires[index].down.is_empty() {
+                self.happen(Event::Arrive(Side::Client, index));
+                anything = true;
+            }
+        }
+        anything |= self.settle();
+        for event in self.events() {
+            if matches!(event, Event::Notice(..) | Event::Dial) {
+                self.happen(event);
+                anything = true;
+            }
+        }
+        anything
+    }
+
+    /// Both owners take over what they have, and hand out what there is to say; whether there was anything.
+    pub(crate) fn settle(&mut self) -> bool {
+        let mut anything = false;
         for side in [Side::Client, Side::Relay] {
             while !self.peer(side).held.is_empty() {
                 self.happen(Event::TakeOver(side, false));
+                anything = true;
             }
-            while self.flush(side) {}
+            while self.flush(side) {
+                anything = true;
+            }
         }
+        anything
     }
 
     /// What holds at every moment.

@@ -5,15 +5,29 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use core::hash::{Hash, Hasher};
 use std::hash::DefaultHasher;
 
+/// The bytes a state hashes.
+#[derive(Default)]
+struct Record(Vec<u8>);
+
+impl Hasher for Record {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.0);
+        hasher.finish()
+    }
+}
+
 /// Two different 64-bit hashes of a state: among millions of states no two share both.
 fn fingerprint(world: &World) -> (u64, u64) {
-    let hash = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        world.hash(&mut hasher);
-        hasher.finish()
-    };
-    (hash(1), hash(2))
+    let mut record = Record::default();
+    world.hash(&mut record);
+    let first = record.finish();
+    record.write_u8(1);
+    (first, record.finish())
 }
 
 /// What the owners do when something has happened.
