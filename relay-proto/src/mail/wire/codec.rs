@@ -208,6 +208,8 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delivery_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sent_under: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     success: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<&'a str>,

@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     channels::MAX_NUMBER,
+    mail::{DeliveryId, Outcome},
     session::SessionId,
-    smtp::{Capabilities, Code, Reply, ReplyParser},
+    smtp::{Capabilities, Code, ForwardPath, Reply, ReplyParser},
 };
 use alloc::{
     format,
@@ -49,6 +50,9 @@ pub struct DurableGrant {
     pub max_channels: u64,
     /// The credit of a new channel in each direction, in bytes.
     pub window: u64,
+    /// Where the relay's ledger stands, in the relay's own terms: a delivery whose end of data is sent from now on is in
+    /// the ledger from here on. To be given back as [`Word::Open::sent_under`].
+    pub ledger_mark: String,
     /// What the relay offers at the start of every channel, in place of a greeting and a reply to EHLO.
     pub capabilities: Capabilities,
     /// Why the session asked for is gone and this is a new one.
@@ -68,6 +72,9 @@ pub enum Word {
         channel: u64,
         /// The delivery.
         delivery: DeliveryId,
+        /// Where its end of data may have been sent before: the [mark](DurableGrant::ledger_mark) of the first grant under
+        /// which it was. A relay whose ledger does not reach back to there cannot know what became of it.
+        sent_under: Option<String>,
     },
     /// Relay: the channel is open.
     Ready {
@@ -133,6 +140,7 @@ pub fn decode_word(payload: &Bytes) -> Result<Option<Word>, Violation> {
         "SMTP_CHANNEL_OPEN" => Word::Open {
             channel: channel(fields.channel_id)?,
             delivery: parse(fields.delivery_id, "deliveryId")?,
+            sent_under: fields.sent_under.optional_text("sentUnder")?,
         },
         "SMTP_CHANNEL_READY" => Word::Ready {
             channel: channel(fields.channel_id)?,
@@ -170,9 +178,14 @@ pub fn decode_word(payload: &Bytes) -> Result<Option<Word>, Violation> {
 pub fn encode_word(word: &Word) -> Bytes {
     let mut body = Body::new(word.kind());
     match word {
-        Word::Open { channel, delivery } => {
+        Word::Open {
+            channel,
+            delivery,
+            sent_under,
+        } => {
             body.channel_id = Some(*channel);
             body.delivery_id = Some(delivery.to_string());
+            body.sent_under = sent_under.as_deref();
         }
         Word::Ready { channel } => body.channel_id = Some(*channel),
         Word::Closed {
@@ -227,33 +240,58 @@ fn outcome(value: Value<'_>) -> Result<Option<Outcome>, Violation> {
     let in_doubt = outcome
         .take("inDoubt")
         .optional_boolean("outcome.inDoubt")?;
-    let replies = outcome.take("replies");
+    let final_reply = outcome.take("reply");
     if in_doubt == Some(true) {
-        return match replies {
+        return match final_reply {
             Value::Absent => Ok(Some(Outcome::InDoubt)),
             _ => Err(protocol_error(
-                "fields \"outcome.inDoubt\" and \"outcome.replies\" exclude each other",
+                "fields \"outcome.inDoubt\" and \"outcome.reply\" exclude each other",
             )),
         };
     }
-    let replies = replies.array("outcome.replies")?;
-    let replies: Vec<Reply> = replies.into_iter().map(reply).collect::<Result<_, _>>()?;
-    if replies.is_empty() {
-        return Err(protocol_error("field \"outcome.replies\" has no reply"));
+    Ok(Some(Outcome::Answered {
+        reply: reply(final_reply, "outcome.reply")?,
+        rejected: match outcome.take("rejected") {
+            Value::Absent => Vec::new(),
+            rejected => {
+                let rejected = rejected.array("outcome.rejected")?.into_iter();
+                rejected.map(refusal).collect::<Result<_, _>>()?
+            }
+        },
+    }))
+}
+
+/// A recipient, as between the angle brackets of RCPT, and the reply to it.
+fn refusal(value: Value<'_>) -> Result<(ForwardPath, Reply), Violation> {
+    let name = "outcome.rejected[]";
+    let Some(mut refusal) = value.optional_object(name)? else {
+        return Err(protocol_error(format!("field \"{name}\" is missing")));
+    };
+    let recipient = refusal.take("recipient");
+    let recipient = recipient.text("outcome.rejected[].recipient")?;
+    let recipient = if recipient.eq_ignore_ascii_case("Postmaster") {
+        ForwardPath::Postmaster
+    } else {
+        let address = recipient.parse().map_err(|_| {
+            protocol_error("field \"outcome.rejected[].recipient\" is not an address")
+        })?;
+        ForwardPath::Mailbox(address)
     }
-    Ok(Some(Outcome::Replied(replies)))
+    };
+    let reply = reply(refusal.take("reply"), "outcome.rejected[].reply")?;
+    Ok((recipient, reply))
 }
 
 /// One whole SMTP reply with its line ends.
-fn reply(value: Value<'_>) -> Result<Reply, Violation> {
-    let text = value.text("outcome.replies[]")?;
+fn reply(value: Value<'_>, name: &str) -> Result<Reply, Violation> {
+    let text = value.text(name)?;
     let mut parser = ReplyParser::new();
     parser.push(text.as_bytes());
     match parser.next_reply() {
         Ok(Some(reply)) if parser.is_empty() => Ok(reply),
-        _ => Err(protocol_error(
-            "field \"outcome.replies\" has an item that is not one SMTP reply",
-        )),
+        _ => Err(protocol_error(format!(
+            "field \"{name}\" is not one SMTP reply"
+        ))),
     }
 }
 
@@ -284,6 +322,10 @@ pub(super) fn grant(value: Value<'_>) -> Result<Option<DurableGrant>, Violation>
         heartbeat: duration(durable.take("heartbeatMs"), "durable.heartbeatMs")?,
         max_channels: from_one(durable.take("maxChannels"), "durable.maxChannels")?,
         window: from_one(durable.take("window"), "durable.window")?,
+        ledger_mark: durable
+            .take("ledgerMark")
+            .text("durable.ledgerMark")?
+            .into_owned(),
         capabilities: capabilities(durable.take("capabilities"))?,
         gone: durable.take("gone").optional_text("durable.gone")?,
     }))
@@ -335,6 +377,7 @@ pub(super) struct GrantBody<'a> {
     heartbeat_ms: u64,
     max_channels: u64,
     window: u64,
+    ledger_mark: &'a str,
     capabilities: Vec<String>,
 }
 
@@ -348,28 +391,48 @@ impl<'a> From<&'a DurableGrant> for GrantBody<'a> {
             heartbeat_ms: milliseconds(grant.heartbeat),
             max_channels: grant.max_channels,
             window: grant.window,
+            ledger_mark: &grant.ledger_mark,
             capabilities: grant.capabilities.to_reply("relay").lines()[1..].to_vec(),
         }
     }
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", untagged)]
 pub(super) enum OutcomeBody {
-    InDoubt(bool),
-    Replies(Vec<String>),
+    #[serde(rename_all = "camelCase")]
+    InDoubt { in_doubt: bool },
+    Answered {
+        reply: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<RefusalBody>,
+    },
+}
+
+#[derive(Serialize)]
+pub(super) struct RefusalBody {
+    recipient: String,
+    reply: String,
 }
 
 impl From<&Outcome> for OutcomeBody {
     fn from(outcome: &Outcome) -> Self {
+        let text = |reply: &Reply| String::from_utf8_lossy(&reply.to_bytes()).into_owned();
         match outcome {
-            Outcome::InDoubt => Self::InDoubt(true),
-            Outcome::Replied(replies) => Self::Replies(
-                replies
+            Outcome::InDoubt => Self::InDoubt { in_doubt: true },
+            Outcome::Answered { reply, rejected } => Self::Answered {
+                reply: text(reply),
+                rejected: rejected
                     .iter()
-                    .map(|reply| String::from_utf8_lossy(&reply.to_bytes()).into_owned())
+                    .map(|(recipient, reply)| RefusalBody {
+                        recipient: match recipient {
+                            ForwardPath::Postmaster => "Postmaster".into(),
+                            ForwardPath::Mailbox(address) => address.to_string(),
+                        },
+                        reply: text(reply),
+                    })
                     .collect(),
-            ),
+            },
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Fields<'a> {
     #[serde(borrow, default)]
     pub(super) delivery_id: Value<'a>,
     #[serde(borrow, default)]
+    pub(super) sent_under: Value<'a>,
+    #[serde(borrow, default)]
     pub(super) outcome: Value<'a>,
     #[serde(borrow, default)]
     pub(super) bytes: Value<'a>,

@@ -29,10 +29,7 @@ mod tests;
 mod words_tests;
 
 pub use codec::{data_chunk, decode, encode};
-pub use durable::{
-    DeliveryId, DeliveryIdError, DurableGrant, DurableRequest, Outcome, Word, decode_word,
-    encode_word,
-};
+pub use durable::{DurableGrant, DurableRequest, Word, decode_word, encode_word};
 pub use key::ApiKey;
 
 use crate::CloseCode;

@@ -1,5 +1,8 @@
 use super::*;
-use crate::smtp::reply;
+use crate::{
+    mail::{DeliveryId, Outcome},
+    smtp::{ForwardPath, reply},
+};
 use alloc::{string::ToString, vec, vec::Vec};
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -12,6 +15,15 @@ fn words() -> Vec<(&'static str, Word)> {
             Word::Open {
                 channel: 1,
                 delivery: DeliveryId::from_bits(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
+                sent_under: None,
+            },
+        ),
+        (
+            r#"{"type":"SMTP_CHANNEL_OPEN","channelId":2,"deliveryId":"00000000000000000000000000000007","sentUnder":"m1"}"#,
+            Word::Open {
+                channel: 2,
+                delivery: DeliveryId::from_bits(7),
+                sent_under: Some("m1".into()),
             },
         ),
         (
@@ -29,15 +41,31 @@ fn words() -> Vec<(&'static str, Word)> {
             },
         ),
         (
-            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":7,"reason":"settled before","outcome":{"replies":["250 2.1.0 Ok\r\n","550 5.1.1 No such user\r\n","250-2.0.0 Ok\r\n250 2.0.0 queued as 5\r\n"]}}"#,
+            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":7,"reason":"settled before","outcome":{"reply":"250-2.0.0 Ok\r\n250 2.0.0 queued as 5\r\n","rejected":[{"recipient":"eve@example.net","reply":"550 5.1.1 No such user\r\n"},{"recipient":"Postmaster","reply":"550 5.1.1 No\r\n"}]}}"#,
             Word::Closed {
                 channel: 7,
                 reason: Some("settled before".into()),
-                outcome: Some(Outcome::Replied(vec![
-                    reply(250, "2.1.0", "Ok"),
-                    reply(550, "5.1.1", "No such user"),
-                    reply(250, "2.0.0", "Ok\nqueued as 5"),
-                ])),
+                outcome: Some(Outcome::Answered {
+                    reply: reply(250, "2.0.0", "Ok\nqueued as 5"),
+                    rejected: vec![
+                        (
+                            ForwardPath::Mailbox("eve@example.net".parse().unwrap()),
+                            reply(550, "5.1.1", "No such user"),
+                        ),
+                        (ForwardPath::Postmaster, reply(550, "5.1.1", "No")),
+                    ],
+                }),
+            },
+        ),
+        (
+            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":8,"outcome":{"reply":"250 2.0.0 Ok\r\n"}}"#,
+            Word::Closed {
+                channel: 8,
+                reason: None,
+                outcome: Some(Outcome::Answered {
+                    reply: reply(250, "2.0.0", "Ok"),
+                    rejected: vec![],
+                }),
             },
         ),
         (
@@ -127,6 +155,7 @@ fn the_dialect_is_asked_for_and_granted() {
                 heartbeat: Duration::from_secs(30),
                 max_channels: 64,
                 window: 262_144,
+                ledger_mark: "m1".into(),
                 capabilities: capabilities.clone(),
                 gone: gone.map(Into::into),
             }),
@@ -145,11 +174,11 @@ fn the_dialect_is_asked_for_and_granted() {
             }),
         ),
         (
-            r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"0123456789abcdef0123456789abcdef","receiveNext":12,"expiresInMs":120000,"heartbeatMs":30000,"maxChannels":64,"window":262144,"capabilities":["PIPELINING","SIZE 1000","CHUNKING"]}}"#,
+            r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"0123456789abcdef0123456789abcdef","receiveNext":12,"expiresInMs":120000,"heartbeatMs":30000,"maxChannels":64,"window":262144,"ledgerMark":"m1","capabilities":["PIPELINING","SIZE 1000","CHUNKING"]}}"#,
             grant(None),
         ),
         (
-            r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"gone":"there is no such session, or no longer","session":"0123456789abcdef0123456789abcdef","receiveNext":12,"expiresInMs":120000,"heartbeatMs":30000,"maxChannels":64,"window":262144,"capabilities":["PIPELINING","SIZE 1000","CHUNKING"]}}"#,
+            r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"gone":"there is no such session, or no longer","session":"0123456789abcdef0123456789abcdef","receiveNext":12,"expiresInMs":120000,"heartbeatMs":30000,"maxChannels":64,"window":262144,"ledgerMark":"m1","capabilities":["PIPELINING","SIZE 1000","CHUNKING"]}}"#,
             grant(Some("there is no such session, or no longer")),
         ),
     ];
@@ -209,22 +238,26 @@ fn violations_name_the_field() {
         ),
         (
             r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{}}"#,
-            r#""outcome.replies" is missing"#,
+            r#""outcome.reply" is missing"#,
         ),
         (
-            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"replies":[]}}"#,
-            "has no reply",
-        ),
-        (
-            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"replies":["secret"]}}"#,
+            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"reply":"secret"}}"#,
             "not one SMTP reply",
         ),
         (
-            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"replies":["250 a\r\n250 b\r\n"]}}"#,
+            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"reply":"250 a\r\n250 b\r\n"}}"#,
             "not one SMTP reply",
         ),
         (
-            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"inDoubt":true,"replies":[]}}"#,
+            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"reply":"250 a\r\n","rejected":[{"recipient":"secret","reply":"550 b\r\n"}]}}"#,
+            r#""outcome.rejected[].recipient""#,
+        ),
+        (
+            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"reply":"250 a\r\n","rejected":[{"recipient":"a@b.example"}]}}"#,
+            r#""outcome.rejected[].reply" is missing"#,
+        ),
+        (
+            r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"inDoubt":true,"reply":"250 a\r\n"}}"#,
             "exclude each other",
         ),
         (
@@ -263,7 +296,7 @@ fn violations_name_the_field() {
             r#""durable.session" is missing"#,
         ),
         (
-            r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"0123456789abcdef0123456789abcdef","receiveNext":1,"expiresInMs":1,"heartbeatMs":1,"maxChannels":1,"window":1,"capabilities":"SIZE"}}"#,
+            r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"0123456789abcdef0123456789abcdef","receiveNext":1,"expiresInMs":1,"heartbeatMs":1,"maxChannels":1,"window":1,"ledgerMark":"","capabilities":"SIZE"}}"#,
             r#""durable.capabilities" must be an array"#,
         ),
     ];
