@@ -276,7 +276,6 @@ fn refusal(value: Value<'_>) -> Result<(ForwardPath, Reply), Violation> {
             protocol_error("field \"outcome.rejected[].recipient\" is not an address")
         })?;
         ForwardPath::Mailbox(address)
-    }
     };
     let reply = reply(refusal.take("reply"), "outcome.rejected[].reply")?;
     Ok((recipient, reply))
