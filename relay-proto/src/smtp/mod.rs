@@ -28,4 +28,4 @@ pub use reply::{Code, EnhancedCode, ParseEnhancedCodeError, Reply, reply};
 pub use reply_parser::{ReplyError, ReplyParser};
 pub use script::{Script, ScriptError, ScriptRun};
 pub use server::{Server, ServerConfig, ServerEvent};
-pub use session::{Request, Session, SessionConfig, Turn};
+pub use session::{Ahead, Request, Session, SessionConfig, Turn};
