@@ -50,7 +50,7 @@ fn server_kind(seed: u64) -> (ServerConfig, u64) {
     let mut session = SessionConfig::new("mx.test".parse().unwrap());
     session.max_message_bytes = Some(64 << 20);
     session.capabilities.pipelining = seed.is_multiple_of(2);
-    session.capabilities.chunking = seed / 2 % 2 == 0;
+    session.capabilities.chunking = (seed / 2).is_multiple_of(2);
     let mut config = ServerConfig::new(session);
     config.command_timeout = [300, 2, 20][seed as usize / 4 % 3] * SECOND;
     (config, [u64::MAX, 1, 3][seed as usize / 12 % 3])

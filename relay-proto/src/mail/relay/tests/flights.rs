@@ -4,7 +4,10 @@ use super::rig::{CLIENT, Rig, pooled};
 use crate::{
     Input,
     mail::{relay::Policy, wire::Message},
-    smtp::{Capabilities, ForwardPath, Request, Session, SessionConfig, reply},
+    smtp::{
+        Address, Capabilities, Conversation, Envelope, Flight, ForwardPath, Request, Session,
+        SessionConfig, reply,
+    },
 };
 use alloc::{
     format,
@@ -130,6 +133,44 @@ fn converse(
     }
     assert_eq!(rig.dialled(), 1);
     (heard, mailbox.delivered)
+}
+
+#[test]
+fn a_flight_costs_its_client_one_round_trip_whatever_the_upstream_speaks() {
+    for (pipelining, chunking) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut rig = Rig::serving_with(pooled(), Policy::default());
+        let mut mailbox = Mailbox::new(pipelining, chunking, &["<e@"]);
+        let offered = Capabilities {
+            pipelining: true,
+            chunking: true,
+            ..Capabilities::default()
+        };
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let recipients = ["c@d.example", "e@f.example"].map(address);
+        let envelope = Envelope::new(address("a@b.example"), recipients).unwrap();
+        let mut flight = Flight::new(&offered, envelope, ".dot\n".into());
+        rig.start();
+        let said = flight.poll_output(1024).unwrap();
+        assert!(flight.is_past_end_of_data());
+        rig.client_says(str::from_utf8(&said).unwrap());
+        let upstream = rig.upstream();
+        rig.input(Input::Opened { link: upstream });
+        let mut heard = String::new();
+        loop {
+            let said = mailbox.serve(&heard);
+            if said.is_empty() {
+                break;
+            }
+            rig.upstream_says(upstream, &said);
+            heard = rig.upstream_hears(upstream);
+        }
+        flight.handle_bytes(rig.client_hears().as_bytes());
+        let Some(Ok(completed)) = flight.outcome() else {
+            panic!("{:?}", flight.outcome());
+        };
+        assert_eq!((completed.accepted.len(), completed.rejected.len()), (1, 1));
+        assert_eq!(mailbox.delivered[0].1, b".dot\r\n");
+    }
 }
 
 proptest! {
