@@ -356,4 +356,5 @@ fn session_config(config: &RelayConfig, policy: &Policy, upstream: &Capabilities
         max_message_bytes: limits.into_iter().flatten().min(),
         max_errors: MAX_ERRORS,
     }
+    .with_chunking()
 }

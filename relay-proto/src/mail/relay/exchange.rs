@@ -1,15 +1,16 @@
 //! The session and the upstream of one channel, at work.
 
 use super::{
-    Event, Refused, RelayConfig,
+    Event, Policy, Refused, RelayConfig,
     channel::{ChannelId, Mail, Owner},
     front::Front,
     output::Output,
+    transaction::Answer,
     upstream::Upstream,
 };
 use crate::{
     Time,
-    smtp::{Reply, Request, Session, Turn, reply},
+    smtp::{Ahead, Reply, Request, Session, Turn, reply},
 };
 
 /// Carries requests from a session to the upstream.
@@ -87,16 +88,13 @@ impl Exchange<'_> {
             *self.mail = None;
             return self.refuse(refused, reply);
         }
-        let Mail {
-            reverse_path,
-            parameters,
-        } = mail.clone();
-        upstream.mail(reverse_path, parameters, self.config, self.now, self.output);
+        let said = ahead(self.session, &self.owner.policy, upstream);
+        upstream.mail(mail.clone(), said, self.config, self.now, self.output);
     }
 
     fn serve(&mut self, request: Request) {
         let (config, now) = (self.config, self.now);
-        let taken = match request {
+        let answer = match request {
             Request::Mail {
                 reverse_path,
                 parameters,
@@ -109,31 +107,31 @@ impl Exchange<'_> {
                     reverse_path,
                     parameters,
                 });
-                self.forward_mail();
-                true
+                return self.forward_mail();
             }
             Request::Recipient(forward_path) => {
                 if let Err(reply) = self.owner.policy.check_recipient(&forward_path) {
                     return self.refuse(Refused::Recipient(forward_path), reply);
                 }
-                self.upstream.as_mut().is_some_and(|upstream| {
-                    upstream.recipient(forward_path, config, now, self.output)
+                self.upstream.as_mut().map(|upstream| {
+                    let said = ahead(self.session, &self.owner.policy, upstream);
+                    upstream.recipient(forward_path, said, config, now, self.output)
                 })
             }
-            Request::Data => self
-                .upstream
-                .as_mut()
-                .is_some_and(|upstream| upstream.data(config, now, self.output)),
+            Request::Data => {
+                let upstream = self.upstream.as_mut();
+                upstream.map(|upstream| upstream.data(config, now, self.output))
+            }
+            Request::EndOfContent => {
+                let upstream = self.upstream.as_mut();
+                upstream.map(|upstream| upstream.end_of_content(config, now, self.output))
+            }
             Request::Content(content) => {
                 if let Some(upstream) = &mut self.upstream {
                     upstream.content(&content, config, now, self.output);
                 }
-                true
+                return;
             }
-            Request::EndOfContent => self
-                .upstream
-                .as_mut()
-                .is_some_and(|upstream| upstream.end_of_content(config, now, self.output)),
             Request::Reset => {
                 // A session that is over lets go of the upstream altogether.
                 if self.session.turn() != Turn::Over
@@ -141,13 +139,17 @@ impl Exchange<'_> {
                 {
                     upstream.reset(config, now, self.output);
                 }
-                true
+                return;
             }
-            Request::Quit => true,
+            Request::Quit => return,
         };
-        if !taken {
-            let text = "The mail server is gone; open another channel";
-            self.session.respond(reply(421, "4.4.2", text));
+        match answer.unwrap_or(Answer::Never) {
+            Answer::Later => {}
+            Answer::Now(reply) => self.session.respond(reply),
+            Answer::Never => {
+                let text = "The mail server is gone; open another channel";
+                self.session.respond(reply(421, "4.4.2", text));
+            }
         }
     }
 
@@ -159,4 +161,17 @@ impl Exchange<'_> {
         });
         self.session.respond(reply);
     }
+}
+
+/// What the client has said behind the request at hand, as far as this upstream may hear it already.
+fn ahead<'a>(
+    session: &'a Session,
+    policy: &'a Policy,
+    upstream: &Upstream,
+) -> impl Iterator<Item = Ahead> + use<'a> {
+    let said = upstream.is_pipelining().then(|| session.ahead());
+    said.into_iter().flatten().filter(|said| match said {
+        Ahead::Recipient(forward_path) => policy.check_recipient(forward_path).is_ok(),
+        Ahead::Content => true,
+    })
 }

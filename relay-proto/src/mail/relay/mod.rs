@@ -13,6 +13,7 @@ mod policy;
 mod pool;
 mod presented;
 mod timers;
+mod transaction;
 mod trouble;
 mod upstream;
 mod upstreams;
@@ -55,8 +56,10 @@ const HIGH_WATER: usize = 128 * 1024;
 /// Every client is an accepted link that speaks the base dialect ([`wire`](crate::mail::wire)). The relay asks the
 /// application about its key ([`Event::KeyPresented`], [`grant`](Self::grant), [`deny`](Self::deny)), and for every channel
 /// takes a byte stream to the upstream. It terminates SMTP: what a client says is parsed, checked against its [`Policy`] and
-/// said again to the upstream, one command at a time; the replies to MAIL, RCPT, DATA and the end of data are the upstream's
-/// own.
+/// said again to the upstream; the replies to MAIL, RCPT and the end of data are the upstream's own. Clients may pipeline (RFC 2920)
+/// and send content in chunks (RFC 3030) whatever the upstream offers. What a client has said in one flight goes on in one
+/// flight to an upstream with PIPELINING, and content goes by BDAT to one with CHUNKING, once it has taken a recipient; one
+/// without hears one command at a time, and gets content after its 354.
 ///
 /// Connections to the upstream are kept for the next message ([`PoolConfig`]). One that dies while it carries none costs nothing:
 /// the message goes to another, as long as not even its MAIL was answered. Past the end of data nothing is ever said again.

@@ -1,20 +1,20 @@
-//! One connection to the upstream: the client's side of SMTP, in lockstep.
+//! One connection to the upstream, from its greeting to its goodbye.
+
+mod message;
 
 use super::{
-    Event, HIGH_WATER, Refused, RelayConfig,
+    RelayConfig,
     channel::ChannelId,
     output::{Outgoing, Output},
+    transaction::{Awaited, Loss as Lost, Transaction},
     trouble::Trouble,
 };
 use crate::{
     Action, CloseCode, Deadline, Endpoint, Frame, LinkId, Time,
-    smtp::{
-        Body, Capabilities, Code, Command, ContentEncoder, ForwardPath, Handshake, HandshakeStep,
-        MailParameters, Reply, ReplyParser, ReversePath, reply,
-    },
+    smtp::{Capabilities, Code, Command, Handshake, HandshakeStep, Reply, ReplyParser},
 };
-use alloc::{borrow::ToOwned, format, string::String};
-use bytes::{Bytes, BytesMut};
+use alloc::{boxed::Box, string::String};
+use bytes::Bytes;
 use core::{mem, time::Duration};
 
 /// How long an upstream may take to say goodbye.
@@ -52,23 +52,13 @@ enum Stage {
     Idle,
     /// NOOP asks whether it still lives.
     Checking,
-    Mail(ReversePath),
-    Transaction(Transaction),
-    Recipient(Transaction, ForwardPath),
-    Data(Transaction),
-    Content(Transaction, ContentEncoder),
-    /// The end of data is on its way; only the reply tells what becomes of the message.
-    Final(Transaction),
-    Reset,
+    /// A message is on its way.
+    Transaction(Box<Transaction>),
+    /// One was taken back; so many replies come before the one to RSET.
+    Reset(usize),
     Quitting,
     /// The driver was told to close it.
     Closing,
-}
-
-struct Transaction {
-    reverse_path: ReversePath,
-    recipients: usize,
-    bytes: u64,
 }
 
 /// What a reply meant.
@@ -195,25 +185,34 @@ impl Upstream {
         &self.capabilities
     }
 
-    /// How many bytes wait for the socket.
-    pub(super) const fn unwritten(&self) -> usize {
-        self.outgoing.bytes()
+    /// How many bytes wait here.
+    pub(super) fn unwritten(&self) -> usize {
+        let held = match &self.stage {
+            Stage::Transaction(transaction) => transaction.held(),
+            _ => 0,
+        };
+        self.outgoing.bytes() + held
     }
 
     /// Whether it takes the next request of the session. One that is about to end does: it refuses them.
-    pub(super) const fn is_ready(&self) -> bool {
-        match self.stage {
-            Stage::Idle | Stage::Transaction(_) | Stage::Quitting | Stage::Closing => true,
-            Stage::Content(..) => self.outgoing.bytes() <= HIGH_WATER,
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.stage {
+            Stage::Idle | Stage::Quitting | Stage::Closing => true,
+            Stage::Transaction(transaction) => transaction.is_ready(self.outgoing.bytes()),
             _ => false,
         }
     }
 
+    /// Whether it takes commands ahead of the replies to those before.
+    pub(super) fn is_pipelining(&self) -> bool {
+        self.capabilities.pipelining
+    }
+
     /// Whether the next move is the client's.
-    pub(super) const fn waits_for_client(&self) -> bool {
-        match self.stage {
-            Stage::Idle | Stage::Transaction(_) | Stage::Quitting | Stage::Closing => true,
-            Stage::Content(..) => self.outgoing.bytes() == 0,
+    pub(super) fn waits_for_client(&self) -> bool {
+        match &self.stage {
+            Stage::Idle | Stage::Quitting | Stage::Closing => true,
+            Stage::Transaction(transaction) => transaction.waits_for_client(self.outgoing.bytes()),
             _ => false,
         }
     }
@@ -238,12 +237,23 @@ impl Upstream {
     }
 
     /// What the next reply means, if one is complete.
-    pub(super) fn next_news(&mut self, now: Time, output: &mut Output) -> Option<News> {
+    pub(super) fn next_news(
+        &mut self,
+        config: &RelayConfig,
+        now: Time,
+        output: &mut Output,
+    ) -> Option<News> {
         if self.is_closing() {
             return None;
         }
         match self.parser.next_reply() {
-            Ok(Some(reply)) => Some(self.handle_reply(reply, now, output)),
+            Ok(Some(reply)) => {
+                self.heard = now;
+                self.leaves |= reply.code() == Code::NOT_AVAILABLE;
+                let news = self.handle_reply(reply, config, now, output);
+                self.restart_timer(config, now);
+                Some(news)
+            }
             Ok(None) => None,
             Err(error) => Some(News::Failed(Trouble::broke_protocol(error))),
         }
@@ -251,308 +261,129 @@ impl Upstream {
 
     /// Whether the server has begun a reply nobody has asked for: commands and replies would no longer match.
     pub(super) fn is_out_of_step(&self) -> bool {
-        matches!(self.stage, Stage::Idle | Stage::Transaction(_)) && !self.parser.is_empty()
+        let expects_nothing = match &self.stage {
+            Stage::Idle => true,
+            Stage::Transaction(transaction) => transaction.expects_nothing(),
+            _ => false,
+        };
+        expects_nothing && !self.parser.is_empty()
     }
 
-    fn handle_reply(&mut self, reply: Reply, now: Time, output: &mut Output) -> News {
-        let class = reply.code().class();
-        let refused = class >= 4;
-        self.heard = now;
-        self.leaves |= reply.code() == Code::NOT_AVAILABLE;
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Greeting(handshake) => return self.greeted(handshake, reply, output),
-            Stage::Checking if class == 2 => {
-                self.turn_to_client(Stage::Idle);
-                return News::Nothing;
+    fn handle_reply(
+        &mut self,
+        reply: Reply,
+        config: &RelayConfig,
+        now: Time,
+        output: &mut Output,
+    ) -> News {
+        let agreed = reply.code().class() == 2;
+        match &mut self.stage {
+            Stage::Opening(handshake) | Stage::Greeting(handshake) => {
+                let step = handshake.handle_reply(reply);
+                return self.greeted(step, output);
             }
-            // The server is done with this connection, not with the message.
-            Stage::Mail(reverse_path) if self.leaves && self.may_be_stale => {
-                self.stage = Stage::Mail(reverse_path);
-                return News::Failed(Trouble::Refused(reply));
-            }
-            Stage::Mail(reverse_path) if class == 2 => {
-                self.turn_to_client(Stage::Transaction(Transaction {
-                    reverse_path,
-                    recipients: 0,
-                    bytes: 0,
-                }));
-            }
-            Stage::Mail(reverse_path) if refused => {
-                self.refused(Refused::Sender(reverse_path), &reply, output);
-                self.turn_to_client(Stage::Idle);
-            }
-            Stage::Recipient(mut transaction, _) if class == 2 => {
-                transaction.recipients += 1;
-                self.turn_to_client(Stage::Transaction(transaction));
-            }
-            Stage::Recipient(transaction, recipient) if refused => {
-                self.refused(Refused::Recipient(recipient), &reply, output);
-                self.turn_to_client(Stage::Transaction(transaction));
-            }
-            Stage::Data(transaction) if reply.code() == Code::START_CONTENT => {
-                self.turn_to_client(Stage::Content(transaction, ContentEncoder::new()));
-            }
-            Stage::Data(transaction) if refused => {
-                let what = Refused::Data(transaction.reverse_path.clone());
-                self.refused(what, &reply, output);
-                self.turn_to_client(Stage::Transaction(transaction));
-            }
-            Stage::Final(transaction) if class == 2 => {
-                output.events.push_back(Event::MessageRelayed {
-                    link: self.client,
-                    reverse_path: transaction.reverse_path,
-                    recipients: transaction.recipients,
-                    bytes: transaction.bytes,
-                    reply: reply.clone(),
+            Stage::Checking if agreed => self.stage = Stage::Idle,
+            Stage::Reset(0) if agreed => self.stage = Stage::Idle,
+            Stage::Reset(before) if *before > 0 => *before -= 1,
+            Stage::Quitting => self.close(output),
+            Stage::Transaction(transaction) => {
+                // The server is done with this connection, not with the message.
+                if self.leaves && self.may_be_stale && matches!(transaction.loss(), Lost::Nothing) {
+                    return News::Failed(Trouble::Refused(reply));
+                }
+                let answer = self.write(output, |transaction, pen| {
+                    transaction.handle_reply(reply, pen)
                 });
-                self.turn_to_client(Stage::Idle);
+                let answer = match answer {
+                    Some(Ok(answer)) => answer,
+                    Some(Err(trouble)) => return News::Failed(trouble),
+                    None => None,
+                };
+                self.conclude(config, now, output);
+                return answer.map_or(News::Nothing, News::Replied);
             }
-            Stage::Final(transaction) if refused => {
-                self.refused(Refused::Content(transaction.reverse_path), &reply, output);
-                self.turn_to_client(Stage::Idle);
-            }
-            Stage::Reset if class == 2 => {
-                self.turn_to_client(Stage::Idle);
-                return News::Nothing;
-            }
-            Stage::Quitting => {
-                self.close(output);
-                return News::Nothing;
-            }
-            unexpected => {
-                let in_content = matches!(unexpected, Stage::Content(..));
-                self.stage = unexpected;
-                let meant = reply.code() == Code::NOT_AVAILABLE || (in_content && refused);
-                return News::Failed(if meant {
+            Stage::Checking | Stage::Idle | Stage::Reset(_) | Stage::Closing => {
+                return News::Failed(if self.leaves {
                     Trouble::Refused(reply)
                 } else {
                     Trouble::unexpected(&reply)
                 });
             }
         }
-        News::Replied(reply)
+        News::Nothing
     }
 
-    fn greeted(&mut self, mut handshake: Handshake, reply: Reply, output: &mut Output) -> News {
-        match handshake.handle_reply(reply) {
+    fn greeted(&mut self, step: HandshakeStep, output: &mut Output) -> News {
+        match step {
             HandshakeStep::Send(command) => {
                 self.send(command.to_bytes(), output);
-                self.stage = Stage::Greeting(handshake);
                 News::Nothing
             }
             HandshakeStep::Ready(capabilities) => {
                 self.capabilities = capabilities.clone();
-                self.turn_to_client(Stage::Idle);
+                self.stage = Stage::Idle;
                 News::Greeted(capabilities)
             }
-            HandshakeStep::Refused(reply) => {
-                self.stage = Stage::Greeting(handshake);
-                News::Failed(if reply.is_positive() {
-                    Trouble::unexpected(&reply)
-                } else {
-                    Trouble::Refused(reply)
-                })
-            }
+            HandshakeStep::Refused(reply) => News::Failed(if reply.is_positive() {
+                Trouble::unexpected(&reply)
+            } else {
+                Trouble::Refused(reply)
+            }),
         }
-    }
-
-    fn refused(&self, refused: Refused, reply: &Reply, output: &mut Output) {
-        output.events.push_back(Event::MessageRefused {
-            link: self.client,
-            refused,
-            reply: reply.clone(),
-        });
-    }
-
-    /// Enters a stage in which the client moves next.
-    fn turn_to_client(&mut self, stage: Stage) {
-        self.stage = stage;
-        self.deadline = None;
     }
 
     fn send(&mut self, bytes: Bytes, output: &mut Output) {
         self.outgoing.send(Frame::Binary(bytes), output);
     }
 
-    fn command(
-        &mut self,
-        command: &Command,
-        stage: Stage,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) {
-        self.send(command.to_bytes(), output);
-        self.stage = stage;
-        self.deadline = Some(Deadline {
-            at: now.after(config.upstream_reply_timeout),
-            timer: "upstream reply",
-        });
-    }
-
-    /// What keeps this server from carrying such a message, as the reply to its MAIL. Clients are told beforehand, but perhaps by what
-    /// another connection was offered.
-    pub(super) fn refusal(&self, parameters: &MailParameters) -> Option<Reply> {
-        let offered = &self.capabilities;
-        let limit = offered.max_message_bytes().unwrap_or(u64::MAX);
-        if parameters.smtputf8 && !offered.smtputf8 {
-            let text = "The mail server takes no internationalized mail (SMTPUTF8)";
-            Some(reply(553, "5.6.7", text))
-        } else if parameters.body == Some(Body::EightBitMime) && !offered.eight_bit_mime {
-            let text = "The mail server takes no 8-bit content (8BITMIME)";
-            Some(reply(555, "5.6.3", text))
-        } else if parameters.size.is_some_and(|size| size > limit) {
-            let text = format!("The mail server takes messages of up to {limit} bytes");
-            Some(reply(552, "5.3.4", text))
-        } else {
-            None
-        }
-    }
-
-    /// Forwards MAIL with the parameters the server offers. Returns whether the server is there to take it.
-    pub(super) fn mail(
-        &mut self,
-        reverse_path: ReversePath,
-        parameters: MailParameters,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> bool {
-        if !matches!(self.stage, Stage::Idle) {
-            return false;
-        }
-        self.messages += 1;
-        self.may_be_stale = self.messages > 1 || self.heard < now;
-        let offered = &self.capabilities;
-        // What is left out here changes nothing about the message; the rest was checked.
-        let parameters = MailParameters {
-            size: parameters.size.filter(|_| offered.size.is_some()),
-            body: parameters.body.filter(|_| offered.eight_bit_mime),
-            smtputf8: parameters.smtputf8,
-        };
-        let command = Command::Mail {
-            reverse_path: reverse_path.clone(),
-            parameters,
-        };
-        self.command(&command, Stage::Mail(reverse_path), config, now, output);
-        true
-    }
-
-    /// Forwards RCPT. Returns whether the server is there to take it.
-    pub(super) fn recipient(
-        &mut self,
-        forward_path: ForwardPath,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> bool {
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Transaction(transaction) => {
-                let command = Command::Rcpt {
-                    forward_path: forward_path.clone(),
-                };
-                let stage = Stage::Recipient(transaction, forward_path);
-                self.command(&command, stage, config, now, output);
-                true
-            }
-            other => {
-                self.stage = other;
-                false
-            }
-        }
-    }
-
-    /// Forwards DATA. Returns whether the server is there to take it.
-    pub(super) fn data(&mut self, config: &RelayConfig, now: Time, output: &mut Output) -> bool {
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Transaction(transaction) => {
-                let stage = Stage::Data(transaction);
-                self.command(&Command::Data, stage, config, now, output);
-                true
-            }
-            other => {
-                self.stage = other;
-                false
-            }
-        }
-    }
-
-    /// Forwards a piece of content.
-    pub(super) fn content(
-        &mut self,
-        content: &[u8],
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) {
-        let Stage::Content(transaction, encoder) = &mut self.stage else {
-            return;
-        };
-        transaction.bytes += content.len() as u64;
-        // Few lines begin with a dot, so this rarely grows.
-        let mut encoded = BytesMut::with_capacity(content.len() + content.len() / 64 + 16);
-        encoder.encode(content, &mut encoded);
-        if self.outgoing.bytes() == 0 {
-            self.watch_content(config, now);
-        }
-        self.send(encoded.freeze(), output);
-    }
-
-    /// Forwards the end of data. Returns whether the server is there to take it.
-    pub(super) fn end_of_content(
-        &mut self,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> bool {
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Content(transaction, encoder) => {
-                let mut end = BytesMut::new();
-                encoder.finish(&mut end);
-                self.send(end.freeze(), output);
-                self.stage = Stage::Final(transaction);
-                self.deadline = Some(Deadline {
-                    at: now.after(config.upstream_final_timeout),
-                    timer: "upstream final reply",
-                });
-                true
-            }
-            other => {
-                self.stage = other;
-                false
-            }
-        }
-    }
-
-    /// The client has given up its transaction, or the session has for it.
-    pub(super) fn reset(&mut self, config: &RelayConfig, now: Time, output: &mut Output) {
+    /// How long what is waited for may take. `None`: the deadline is another's to set, or there is none.
+    fn patience(&self, config: &RelayConfig) -> Option<(Duration, &'static str)> {
         match &self.stage {
-            Stage::Transaction(_) => {
-                self.command(&Command::Reset, Stage::Reset, config, now, output);
-            }
-            // Content can only be taken back by ending the connection without its end.
-            Stage::Content(..) => self.abandon("the message is too large", output),
-            _ => {}
+            Stage::Transaction(transaction) => match transaction.awaited(self.outgoing.bytes())? {
+                Awaited::Reply => Some((config.upstream_reply_timeout, "upstream reply")),
+                Awaited::Room => Some((config.upstream_content_timeout, "upstream content")),
+                Awaited::FinalReply => {
+                    Some((config.upstream_final_timeout, "upstream final reply"))
+                }
+            },
+            Stage::Reset(_) => Some((config.upstream_reply_timeout, "upstream reply")),
+            _ => None,
+        }
+    }
+
+    /// The server has moved, or was asked something.
+    fn restart_timer(&mut self, config: &RelayConfig, now: Time) {
+        // One deadline covers all of the opening, and one the goodbye.
+        if !matches!(
+            self.stage,
+            Stage::Opening(_) | Stage::Greeting(_) | Stage::Quitting
+        ) {
+            let patience = self.patience(config);
+            self.deadline = patience.map(|(duration, timer)| Deadline {
+                at: now.after(duration),
+                timer,
+            });
+        }
+    }
+
+    /// What is waited for may have changed, and the server has done nothing.
+    fn adjust_timer(&mut self, config: &RelayConfig, now: Time) {
+        let running = self.deadline.map(|deadline| deadline.timer);
+        if self.patience(config).map(|(_, timer)| timer) != running {
+            self.restart_timer(config, now);
         }
     }
 
     /// The oldest frame has left for the transport.
     pub(super) fn written(&mut self, config: &RelayConfig, now: Time) {
         self.outgoing.written();
-        if matches!(self.stage, Stage::Content(..)) {
-            if self.outgoing.bytes() > 0 {
-                self.watch_content(config, now);
-            } else {
-                self.deadline = None;
-            }
+        let awaits_room = |timer| timer == "upstream content";
+        if self
+            .deadline
+            .is_some_and(|deadline| awaits_room(deadline.timer))
+        {
+            self.restart_timer(config, now);
         }
-    }
-
-    fn watch_content(&mut self, config: &RelayConfig, now: Time) {
-        self.deadline = Some(Deadline {
-            at: now.after(config.upstream_content_timeout),
-            timer: "upstream content",
-        });
     }
 
     /// The channel does not need it any more. It waits for the outcome of a message past its end of data; a message that is not
@@ -567,17 +398,29 @@ impl Upstream {
         output: &mut Output,
     ) {
         self.channel = None;
-        match &self.stage {
-            Stage::Idle | Stage::Final(_) | Stage::Reset | Stage::Quitting | Stage::Closing => {}
-            Stage::Transaction(_) => {
-                self.report_abandoned(why, output);
-                if keeps {
-                    self.command(&Command::Reset, Stage::Reset, config, now, output);
-                } else {
-                    self.stage = Stage::Idle;
-                }
+        let Stage::Transaction(transaction) = &self.stage else {
+            if !matches!(
+                self.stage,
+                Stage::Idle | Stage::Reset(_) | Stage::Quitting | Stage::Closing
+            ) {
+                self.close(output);
             }
-            _ => self.abandon(why, output),
+            return;
+        };
+        if transaction.is_past_end_of_data() {
+            return;
+        }
+        match transaction.replies_before_reset() {
+            None => self.abandon(why, output),
+            Some(replies) if keeps => {
+                transaction.report_abandoned(why, self.client, output);
+                self.say_reset(replies, config, now, output);
+            }
+            Some(0) => {
+                transaction.report_abandoned(why, self.client, output);
+                self.stage = Stage::Idle;
+            }
+            Some(_) => self.abandon(why, output),
         }
     }
 
@@ -597,7 +440,9 @@ impl Upstream {
 
     /// Closes it and says which message that ends.
     fn abandon(&mut self, why: &str, output: &mut Output) {
-        self.report_abandoned(why, output);
+        if let Stage::Transaction(transaction) = &self.stage {
+            transaction.report_abandoned(why, self.client, output);
+        }
         self.close(output);
     }
 
@@ -611,22 +456,6 @@ impl Upstream {
         });
     }
 
-    fn report_abandoned(&self, why: &str, output: &mut Output) {
-        let reverse_path = match &self.stage {
-            Stage::Mail(reverse_path) => reverse_path,
-            Stage::Transaction(transaction)
-            | Stage::Recipient(transaction, _)
-            | Stage::Data(transaction)
-            | Stage::Content(transaction, _) => &transaction.reverse_path,
-            _ => return,
-        };
-        output.events.push_back(Event::MessageAbandoned {
-            link: self.client,
-            reverse_path: reverse_path.clone(),
-            why: why.to_owned(),
-        });
-    }
-
     /// Ends it over some trouble and says what that means. `link_ended`: the driver has said so itself.
     pub(super) fn fail(
         &mut self,
@@ -635,28 +464,27 @@ impl Upstream {
         output: &mut Output,
     ) -> Loss {
         let had_left = matches!(trouble, Trouble::Lost(_) | Trouble::Refused(_));
+        let why = trouble.detail();
         let loss = match &self.stage {
             Stage::Opening(_) | Stage::Greeting(_) => Loss::NotOpened,
-            Stage::Idle | Stage::Reset => Loss::BetweenMessages,
-            Stage::Mail(_) if had_left && self.may_be_stale => Loss::BetweenMessages,
-            Stage::Transaction(_) => Loss::BetweenCommands,
-            Stage::Mail(_) | Stage::Recipient(..) | Stage::Data(_) | Stage::Content(..) => {
-                Loss::Unanswered
-            }
-            Stage::Final(_) => Loss::InDoubt,
+            Stage::Idle | Stage::Reset(_) => Loss::BetweenMessages,
             Stage::Checking | Stage::Quitting | Stage::Closing => Loss::Nothing,
+            Stage::Transaction(transaction) => match transaction.loss() {
+                Lost::Settled => Loss::BetweenMessages,
+                Lost::Nothing if had_left && self.may_be_stale => Loss::BetweenMessages,
+                Lost::InDoubt => {
+                    transaction.report_in_doubt(why, self.client, output);
+                    Loss::InDoubt
+                }
+                lost => {
+                    transaction.report_abandoned(&why, self.client, output);
+                    match lost {
+                        Lost::BetweenCommands => Loss::BetweenCommands,
+                        _ => Loss::Unanswered,
+                    }
+                }
+            },
         };
-        let why = trouble.detail();
-        match &self.stage {
-            Stage::Final(transaction) => output.events.push_back(Event::MessageInDoubt {
-                link: self.client,
-                reverse_path: transaction.reverse_path.clone(),
-                recipients: transaction.recipients,
-                why,
-            }),
-            _ if matches!(loss, Loss::BetweenMessages) => {}
-            _ => self.report_abandoned(&why, output),
-        }
         if !link_ended && !matches!(self.stage, Stage::Closing) {
             self.close(output);
         }

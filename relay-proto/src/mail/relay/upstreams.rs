@@ -25,7 +25,7 @@ impl Relay {
         upstream.handle_bytes(bytes);
         // All replies at hand are taken before the next command goes out, so that a surplus one is noticed.
         while let Some(upstream) = self.pool.upstreams.get_mut(&link)
-            && let Some(news) = upstream.next_news(now, &mut self.output)
+            && let Some(news) = upstream.next_news(&self.config, now, &mut self.output)
         {
             match news {
                 News::Nothing => {}

@@ -142,6 +142,32 @@ fn states() -> Vec<(String, Prepare)> {
             }),
         ),
     ];
+    for (offers, ehlo) in [
+        ("PIPELINING", "250-mx\r\n250 PIPELINING\r\n"),
+        ("CHUNKING", "250-mx\r\n250 CHUNKING\r\n"),
+        ("both", "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+    ] {
+        for (command, content) in [("DATA", ""), ("BDAT 3 LAST", "abc"), ("BDAT 3", "abc")] {
+            for answers in 0..4 {
+                states.push((
+                    alloc::format!("{offers}, {answers} answers to a flight with {command}"),
+                    Box::new(move || {
+                        let (mut rig, upstream) = Rig::open_with(pooled(), Policy::default(), ehlo);
+                        rig.client_says(&alloc::format!(
+                            "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n{command}\r\n{content}"
+                        ));
+                        for answer in ["250 ok\r\n", "250 ok\r\n", "354 go\r\n"]
+                            .iter()
+                            .take(answers)
+                        {
+                            rig.upstream_says(upstream, answer);
+                        }
+                        (rig, upstream)
+                    }),
+                ));
+            }
+        }
+    }
     for point in POINTS {
         states.push((
             alloc::format!("{point:?}"),
@@ -186,6 +212,8 @@ fn frames() -> Vec<Frame> {
         data(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"),
         data(b"RSET\r\n"),
         data(b"x\r\n.\r\n"),
+        data(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 3 LAST\r\nabc"),
+        data(b"BDAT 3\r\nabc"),
         data(b"\xff\0\r\n\r\n\r\n"),
         Message::FromServer(Bytes::new()),
         Message::ChannelClosed { reason: None },
@@ -214,6 +242,9 @@ fn frames() -> Vec<Frame> {
         "550 no\r\n",
         "garbage\r\n",
         "250 a\r\n250 b\r\n421 c\r\n",
+        "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+        "250-mx\r\n250 PIPELINING\r\n",
+        "250 a\r\n250 b\r\n354 c\r\n",
     ] {
         frames.push(Frame::Binary(Bytes::from_static(reply.as_bytes())));
     }
