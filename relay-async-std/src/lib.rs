@@ -53,7 +53,7 @@ mod driver;
 pub mod mail;
 mod runtime;
 
-pub use driver::{Driver, spawn, spawn_with};
+pub use driver::{Driver, spawn, spawn_storing, spawn_with};
 pub use relay_async::{
     Application, CertificateDer, Config, Listening, Stopped, TlsAcceptor, TlsError,
     certificates_from_pem, seed, tls_acceptor,
