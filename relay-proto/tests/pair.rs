@@ -17,7 +17,12 @@ use relay_proto::{
         SessionConfig,
     },
 };
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -419,6 +424,7 @@ fn nothing_is_lost_and_doubles_are_announced_whatever_the_network_does() {
             cut: 1 + seed % 40,
             dead: if seed % 3 == 0 { 10 } else { 0 },
             refuse: seed % 5 * 50,
+            full: 0,
         };
         let mut world = World::new(seed, |config| {
             config.reconnect = BackoffPolicy::new(SECOND, 5 * SECOND, None);
@@ -488,6 +494,7 @@ fn walk(seed: u64) -> [usize; 4] {
         cut: seed % 7 * 5,
         dead: seed % 4 * 3,
         refuse: seed % 5 * 50,
+        full: 0,
     };
     world.seen.borrow_mut().moody = seed % 11 * 40;
     for number in 0..MESSAGES {
@@ -573,4 +580,104 @@ fn walk(seed: u64) -> [usize; 4] {
         kinds[kind] += 1;
     }
     kinds
+}
+
+/// The client dies again and again, the links with it and without, and its disk is full now and then: what was accepted
+/// arrives, each doubt is told, and what is settled is gone from the disk.
+#[test]
+fn with_its_outbox_on_disk_a_client_that_dies_loses_nothing_and_doubles_nothing_silently() {
+    let (mut accepted, mut refused, mut restored, mut doubled) = (0, 0, 0, 0);
+    let seeds = std::env::var("SEEDS").map_or(100, |seeds| seeds.parse().unwrap());
+    for seed in 0..seeds {
+        let counts = live_and_die(seed);
+        accepted += counts[0];
+        refused += counts[1];
+        restored += counts[2];
+        doubled += counts[3];
+    }
+    println!("{accepted} accepted, {refused} refused, {restored} restored, {doubled} doubled");
+    assert!(accepted > 300 && refused > 10 && restored > 100 && doubled > 0);
+}
+
+fn live_and_die(seed: u64) -> [usize; 4] {
+    let mut config = None;
+    let mut world = World::new(seed, |given| {
+        given.reconnect = BackoffPolicy::new(SECOND, 5 * SECOND, None);
+        given.retry = BackoffPolicy::new(SECOND, 5 * SECOND, None);
+        given.in_doubt = InDoubtPolicy::SendAgain(u32::MAX);
+        config = Some(given.clone());
+    });
+    let config = config.unwrap();
+    let mut lives = 0;
+    let mut restart = |world: &mut World| {
+        lives += 1;
+        world.network.crash(0);
+        let (now, seed) = (world.network.now, [lives; 32]);
+        let records = world.network.disk.records(now);
+        let client = Client::restore(config.clone(), seed, now, records).unwrap();
+        world.client.pump = Pump::new(client);
+    };
+    restart(&mut world);
+    world.network.faults = Faults {
+        cut: seed % 7 * 5,
+        dead: seed % 4 * 3,
+        refuse: seed % 5 * 50,
+        full: seed % 3 * 50,
+    };
+    world.seen.borrow_mut().moody = seed % 11 * 40;
+    // Numbers of messages by the ids the present client gave them, and the numbers it has accepted.
+    let (mut ids, mut accepted) = (BTreeMap::new(), BTreeSet::new());
+    let (mut refused, mut read) = (0, 0);
+    for round in 0..200 {
+        let now = world.network.now;
+        if round % 20 == 0 {
+            let body = vec![b'x'; (round as usize % 3) * 40_000];
+            let mail = mail(round, &["bob@example.net"], &body);
+            let submit = |client: &mut Client, now| client.submit(now, mail);
+            match world.client.pump.command(now, submit) {
+                Ok(id) => drop(ids.insert(id, round)),
+                Err(_) => refused += 1,
+            }
+        }
+        let pause = world.network.random.up_to(SECOND / 5);
+        world.run_for(pause);
+        for event in &world.seen.borrow().client[read..] {
+            if let Event::Queued { id, .. } = event {
+                accepted.insert(ids[id]);
+            } else if let Event::Refused { .. } = event {
+                refused += 1;
+            }
+        }
+        read = world.seen.borrow().client.len();
+        if world.network.chance(30) {
+            restart(&mut world);
+            ids.clear();
+        }
+    }
+    world.network.faults = Faults::default();
+    world.seen.borrow_mut().moody = 0;
+    world.settle_all(3600 * SECOND);
+    world.run_for(60 * SECOND);
+
+    let (deliveries, seen) = (world.deliveries(), world.seen.borrow());
+    let (mut restored, mut refused_by_server) = (0, 0);
+    for event in &seen.client {
+        match event {
+            Event::Restored { .. } => restored += 1,
+            Event::Failed { .. } => refused_by_server += 1,
+            _ => {}
+        }
+    }
+    let missing = accepted
+        .iter()
+        .filter(|number| !deliveries.contains_key(number));
+    assert!(
+        missing.count() <= refused_by_server,
+        "seed {seed}: {accepted:?}, {deliveries:?}"
+    );
+    let doubled: usize = deliveries.values().map(|count| count - 1).sum();
+    assert!(doubled <= world.in_doubt(), "seed {seed}: {deliveries:?}");
+    let left = world.network.disk.records(world.network.now);
+    assert!(left.is_empty(), "seed {seed}: {left:?}");
+    [accepted.len(), refused, restored, doubled]
 }

@@ -9,7 +9,7 @@ use crate::{
         encoding::{self, Decoder, Encoder, Problem},
     },
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use bytes::Bytes;
 
 const VERSION: u8 = 1;
