@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use relay_proto::{
     LinkId, Priority, Time,
     channels::{Channels, ChannelsConfig},
-    mail::wire::{DeliveryId, Word, decode_word, encode_word},
+    mail::{
+        DeliveryId,
+        wire::{Word, decode_word, encode_word},
+    },
     session::{Body, RetentionLimits, Session},
 };
 use std::{
@@ -176,7 +179,7 @@ proptest! {
             let channel = world.client.channels.open(Priority::Normal).unwrap();
             prop_assert_eq!(channel, id);
             let delivery = DeliveryId::from_bits(u128::from(id));
-            world.client.channels.announce(encode_word(&Word::Open { channel, delivery }));
+            world.client.channels.announce(encode_word(&Word::Open { channel, delivery, sent_under: None }));
         }
         let mut written: [BTreeMap<u64, Vec<u8>>; 2] = Default::default();
         for step in steps {
