@@ -140,7 +140,7 @@ impl Upstream {
 
     /// Whether it has been idle for so long that it has to be asked.
     pub(super) fn may_be_dead(&self, config: &RelayConfig, now: Time) -> bool {
-        self.heard.after(config.pool.check_after) <= now
+        self.heard < now && self.heard.after(config.pool.check_after) <= now
     }
 
     /// Whether it has ended, or is about to.
@@ -148,11 +148,11 @@ impl Upstream {
         matches!(self.stage, Stage::Quitting | Stage::Closing)
     }
 
-    /// Whether it should take no further message.
+    /// Whether it should take no further message. A new one takes one, whatever the bounds.
     pub(super) fn is_worn(&self, config: &RelayConfig, now: Time) -> bool {
-        self.leaves
-            || self.messages >= config.pool.max_messages
-            || self.opened.after(config.pool.max_age) <= now
+        let is_used_up = self.messages >= config.pool.max_messages
+            || self.opened.after(config.pool.max_age) <= now;
+        self.leaves || (self.messages > 0 && is_used_up)
     }
 
     /// It waits for the next channel.
