@@ -79,7 +79,13 @@ impl Door {
         let mut ending = self.ending.clone();
         let upgraded = timeout::<R, _>(self.context.config.handshake_timeout, async {
             let socket = match tls {
-                Some(tls) => R::tls_accept(socket, tls).await?,
+                Some(tls) => match R::tls_accept(socket, tls).await {
+                    Ok(socket) => socket,
+                    Err((mut socket, error)) => {
+                        link::drain(&mut socket).await;
+                        return Err(error);
+                    }
+                },
                 None => socket,
             };
             self.upgrade::<R>(socket).await

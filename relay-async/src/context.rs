@@ -1,8 +1,7 @@
 //! What all tasks of one hub share.
 
 use relay_proto::LinkId;
-use relay_transport::{Config, tls};
-use rustls::ClientConfig;
+use relay_transport::{Config, tls::TlsClients};
 use std::{
     sync::{
         Arc,
@@ -14,15 +13,15 @@ use tokio::sync::{OnceCell, oneshot};
 
 /// What all tasks of one hub share.
 pub(crate) struct Context {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     accepted: AtomicU64,
-    tls: OnceCell<Arc<ClientConfig>>,
+    tls: OnceCell<TlsClients>,
 }
 
 impl Context {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            config,
+            config: Arc::new(config),
             accepted: AtomicU64::new(0),
             tls: OnceCell::new(),
         }
@@ -34,20 +33,20 @@ impl Context {
     }
 
     /// How to be a TLS client, made when it is first needed.
-    pub(crate) async fn tls_client(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) async fn tls_clients(&self) -> Result<&TlsClients, String> {
         let make = || async {
-            let extra_roots = self.config.extra_roots.clone();
-            let (made, config) = oneshot::channel();
+            let config = Arc::clone(&self.config);
+            let (made, clients) = oneshot::channel();
             // It reads the platform's certificates, and nothing may wait for a disk on a task.
             thread::Builder::new()
                 .name("relay-tls-roots".to_owned())
-                .spawn(move || made.send(tls::client_config(extra_roots)))
+                .spawn(move || made.send(TlsClients::new(&config)))
                 .map_err(|error| error.to_string())?;
-            config
+            clients
                 .await
                 .map_err(|_| "the platform's certificates cannot be read".to_owned())?
                 .map_err(|error| error.to_string())
         };
-        self.tls.get_or_try_init(make).await.cloned()
+        self.tls.get_or_try_init(make).await
     }
 }

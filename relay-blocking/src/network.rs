@@ -2,7 +2,7 @@
 
 use crate::{
     accept::{Door, Guest, Kind, Reception},
-    dial::{Dialling, Opening, Plan, Registration},
+    dial::{Dialling, Found, Opening, Registration},
     link::{Link, News},
     socket::Socket,
 };
@@ -37,7 +37,8 @@ struct Entry {
 }
 
 enum State {
-    Dialling(Dialling),
+    /// The present step has time until then.
+    Dialling(Dialling, Option<Instant>),
     Guest(Guest, Token),
     Open(Link),
     /// Nothing is left but to hear the peer out.
@@ -180,31 +181,45 @@ impl Network {
     /// A link the machine wants; [`connect`](Self::connect) goes on when its host is found.
     pub(crate) fn open(&mut self, link: LinkId) {
         let token = self.new_token(Owner::Link(link));
-        self.enter(link, token, State::Dialling(Dialling::LookingUp), None);
+        self.enter(
+            link,
+            token,
+            State::Dialling(Dialling::LookingUp, None),
+            None,
+        );
     }
 
     /// Goes on with an opening whose host has been looked up; says so where it has failed.
-    pub(crate) fn connect(
-        &mut self,
-        link: LinkId,
-        found: Result<(Plan, Vec<SocketAddr>), OpenError>,
-    ) -> Option<Input> {
+    pub(crate) fn connect(&mut self, link: LinkId, found: Found) -> Option<Input> {
         let token = self.entries.get(&link)?.token;
         let registry = self.poll.registry();
         let registration = Registration { registry, token };
         let opening =
             found.and_then(|(plan, addresses)| Dialling::connect(plan, addresses, &registration));
-        self.opening(link, opening)
+        self.opening(link, (None, None), opening)
     }
 
-    fn opening(&mut self, link: LinkId, opening: Result<Opening, OpenError>) -> Option<Input> {
+    /// Goes on from `before`, the step that had time until `until`.
+    fn opening(
+        &mut self,
+        link: LinkId,
+        (before, until): (Option<mem::Discriminant<Dialling>>, Option<Instant>),
+        opening: Result<Opening, OpenError>,
+    ) -> Option<Input> {
         match opening {
             Ok(Opening::Waiting(dialling)) => {
-                self.set_state(link, State::Dialling(dialling));
+                let until = match before == Some(mem::discriminant(&dialling)) {
+                    true => until,
+                    false => Some(Instant::now() + self.config.connect_timeout),
+                };
+                let overdue = [dialling.wake_at(), until].into_iter().flatten().min();
+                self.set_overdue(link, overdue);
+                self.set_state(link, State::Dialling(dialling, until));
                 None
             }
             Ok(Opening::Open(transport)) => {
                 let open = Link::new(transport, self.config.close_timeout);
+                self.set_overdue(link, None);
                 self.set_state(link, State::Open(open));
                 Some(Input::Opened { link })
             }
@@ -239,7 +254,7 @@ impl Network {
                 self.touch(link);
                 None
             }
-            State::Dialling(_) => {
+            State::Dialling(..) => {
                 self.forget(link);
                 let why = OpenError::Abandoned;
                 Some(Input::OpenFailed { link, why })
@@ -276,12 +291,13 @@ impl Network {
                     task::Poll::Pending
                 }
             },
-            State::Dialling(dialling) => {
+            State::Dialling(dialling, until) => {
+                let before = (Some(mem::discriminant(&*dialling)), *until);
                 let dialling = mem::replace(dialling, Dialling::LookingUp);
                 let token = entry.token;
                 let registry = self.poll.registry();
                 let opening = dialling.proceed(&Registration { registry, token });
-                self.opening(link, opening)
+                self.opening(link, before, opening)
                     .map_or(task::Poll::Pending, |input| task::Poll::Ready(Some(input)))
             }
             State::Guest(..) => self.receive(link),
@@ -359,8 +375,16 @@ impl Network {
 
     /// Ends what takes too long, and says so where the machine knows of it.
     pub(crate) fn expire(&mut self, link: LinkId) -> Option<Input> {
-        let due = self.entries.get(&link)?.overdue?;
-        if due > Instant::now() {
+        let entry = self.entries.get(&link)?;
+        if entry.overdue? > Instant::now() {
+            return None;
+        }
+        if let State::Dialling(_, until) = entry.state
+            && until.is_none_or(|until| until > Instant::now())
+        {
+            // Not the end: another address is to be tried.
+            self.set_overdue(link, None);
+            self.touch(link);
             return None;
         }
         let state = self.take(link)?;
@@ -374,7 +398,11 @@ impl Network {
                 self.leave_door(door);
                 None
             }
-            State::Dialling(_) | State::Draining(_) => None,
+            State::Dialling(dialling, _) => {
+                let why = dialling.expire();
+                Some(Input::OpenFailed { link, why })
+            }
+            State::Draining(_) => None,
         }
     }
 
@@ -464,7 +492,7 @@ impl Network {
         }
         for link in self.entries.keys().copied().collect::<Vec<_>>() {
             match self.entries.get(&link).map(|entry| &entry.state) {
-                Some(State::Dialling(_) | State::Guest(..)) => self.forget(link),
+                Some(State::Dialling(..) | State::Guest(..)) => self.forget(link),
                 _ => drop(self.close(link, CloseCode::GOING_AWAY, String::new())),
             }
         }

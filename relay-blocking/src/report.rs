@@ -1,6 +1,6 @@
 //! What other threads tell the hub, besides calls.
 
-use crate::{hub::Found, network::Network};
+use crate::{dial::Found, network::Network};
 use mio::Waker;
 use relay_proto::{
     LinkId, Stopped,

@@ -15,7 +15,8 @@ use relay_proto::{
     },
     smtp::HostName,
 };
-use relay_tokio::{TlsAcceptor, TlsError, tls_acceptor};
+use relay_tokio::TlsAcceptor;
+use relay_transport::tls::{TlsError, mutual_server_config, server_config};
 use serde::{Deserialize, Deserializer};
 use std::{
     fmt, fs, io,
@@ -60,6 +61,9 @@ pub(crate) struct Layer {
     /// The private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", env = "RELAY_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate that one in this PEM file vouches for; needs --tls-cert
+    #[arg(long, value_name = "FILE", env = "RELAY_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
     /// Take mail from senders of this domain only; may be given several times [default: any]
     #[arg(
         long,
@@ -150,6 +154,7 @@ impl Layer {
             upstream,
             tls_cert,
             tls_key,
+            tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
             allow_sender: or(self.allow_sender, lower.allow_sender),
             allow_net: or(self.allow_net, lower.allow_net),
             allow_rcpt: or(self.allow_rcpt, lower.allow_rcpt),
@@ -217,7 +222,10 @@ impl Settings {
             return Err(ConfigError::NoKey);
         }
         let tls = match (layer.tls_cert, layer.tls_key) {
-            (Some(certificate), Some(key)) => Some(tls(&certificate, &key)?),
+            (Some(certificate), Some(key)) => {
+                Some(tls(&certificate, &key, layer.tls_client_ca.as_deref())?)
+            }
+            (None, None) if layer.tls_client_ca.is_some() => return Err(ConfigError::NoTls),
             (None, None) => None,
             (Some(_), None) => return Err(ConfigError::NoTlsKey),
             (None, Some(_)) => return Err(ConfigError::NoTlsCertificate),
@@ -259,6 +267,8 @@ pub(crate) enum ConfigError {
     NoTlsKey,
     #[error("--tls-key without --tls-cert: give both or neither")]
     NoTlsCertificate,
+    #[error("--tls-client-ca without --tls-cert and --tls-key: only TLS clients have certificates")]
+    NoTls,
     #[error("cannot read {what} {path}: {error}")]
     Unreadable {
         what: &'static str,
@@ -273,6 +283,8 @@ pub(crate) enum ConfigError {
         key: String,
         error: TlsError,
     },
+    #[error("--tls-client-ca {roots}: {error}")]
+    ClientRoots { roots: String, error: TlsError },
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
@@ -283,14 +295,32 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
-fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
+fn tls(
+    certificate: &Path,
+    key: &Path,
+    client_roots: Option<&Path>,
+) -> Result<TlsAcceptor, ConfigError> {
     let chain = read("the certificate", certificate)?;
     let secret = read("the private key", key)?;
-    tls_acceptor(&chain, &secret).map_err(|error| ConfigError::Tls {
+    let unusable = |error| ConfigError::Tls {
         certificate: certificate.display().to_string(),
         key: key.display().to_string(),
         error,
-    })
+    };
+    let config = match client_roots {
+        None => server_config(&chain, &secret).map_err(unusable)?,
+        Some(path) => {
+            let roots = read("the root certificates", path)?;
+            mutual_server_config(&chain, &secret, &roots).map_err(|error| match error {
+                TlsError::Roots(_) => ConfigError::ClientRoots {
+                    roots: path.display().to_string(),
+                    error,
+                },
+                error => unusable(error),
+            })?
+        }
+    };
+    Ok(config)
 }
 
 fn read_file(path: &Path) -> Result<Layer, ConfigError> {

@@ -67,6 +67,7 @@
 //!
 //! - The crate's root: what every machine and every driver share.
 //! - [`link`]: reconnecting and liveness, for any protocol.
+//! - [`proxy`]: the way to a server through an HTTP proxy.
 //! - [`storage`]: records that outlive the process.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
@@ -86,6 +87,7 @@ pub mod link;
 mod machine;
 pub mod mail;
 mod outbox;
+pub mod proxy;
 mod pump;
 mod random;
 pub mod smtp;

@@ -1,8 +1,10 @@
 //! Opening links, and every way it can fail.
 
-use crate::common::{Probe, Rig, accept_tcp, config, listener, text, websocket};
-use rcgen::{CertificateParams, Issuer, KeyPair};
-use relay_blocking::{CertificateDer, TlsAcceptor, tls_acceptor};
+use crate::{
+    certificates::{Authority, Identity},
+    common::{Probe, Rig, accept_tcp, config, listener, text, websocket},
+};
+use relay_blocking::{CertificateDer, TlsAcceptor, certificates_from_pem, tls_acceptor};
 use relay_proto::{Action, CloseCode, Closure, Endpoint, Frame, Input, OpenError, StreamAddress};
 use std::{
     io::{Read, Write},
@@ -212,23 +214,15 @@ fn the_limit_bounds_each_piece_of_a_byte_stream() {
     assert!(matches!(client.closed(link), Closure::Lost { .. }));
 }
 
-/// A certificate authority and a server certificate for `localhost` signed by it.
+/// A root certificate, and a server with a certificate for `localhost` signed by it.
 fn certificates(authority_name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, authority_name);
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root = authority.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()])
+    let authority = Authority::new(authority_name);
+    let Identity { certificate, key } = authority.identity("localhost");
+    let acceptor = tls_acceptor(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let root = certificates_from_pem(authority.root.as_bytes())
         .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let acceptor = tls_acceptor(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
-    (root.der().clone(), acceptor.unwrap())
+        .remove(0);
+    (root, acceptor)
 }
 
 fn tls_server(acceptor: TlsAcceptor) -> (Rig, SocketAddr) {
