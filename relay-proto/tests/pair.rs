@@ -35,12 +35,30 @@ struct Seen {
     delivered: Vec<Bytes>,
     /// Chance in a thousand that the server refuses a message, in one of several ways.
     moody: u64,
+    /// How many connections the server was opened.
+    connections: usize,
+    /// How many messages it refused because their connection had carried enough.
+    worn_out: usize,
 }
 
 /// The mail server at the end: refuses nobody but mallory, and takes messages by their end of content.
 #[derive(Default)]
 struct Mailbox {
     messages: BTreeMap<LinkId, BytesMut>,
+    /// How many messages came on each connection.
+    begun: BTreeMap<LinkId, u64>,
+}
+
+/// What kind of server it is, by the seed: the extensions it has, how many messages it takes on a connection, and how long it
+/// lets one be idle.
+fn server_kind(seed: u64) -> (ServerConfig, u64) {
+    let mut session = SessionConfig::new("mx.test".parse().unwrap());
+    session.max_message_bytes = Some(64 << 20);
+    session.capabilities.pipelining = seed.is_multiple_of(2);
+    session.capabilities.chunking = (seed / 2).is_multiple_of(2);
+    let mut config = ServerConfig::new(session);
+    config.command_timeout = [300, 2, 20][seed as usize / 4 % 3] * SECOND;
+    (config, [u64::MAX, 1, 3][seed as usize / 12 % 3])
 }
 
 /// A machine with a closure for its application.
@@ -60,10 +78,9 @@ impl World {
         let mut config = ClientConfig::new("ws://relay.test".parse().unwrap(), ApiKey::new("good"));
         configure(&mut config);
         let client = Client::new(config, [seed as u8; 32], Time::ZERO);
-        let relay = new_relay();
-        let mut session = SessionConfig::new("mx.test".parse().unwrap());
-        session.max_message_bytes = Some(64 << 20);
-        let server = Server::new(ServerConfig::new(session));
+        let relay = new_relay(seed);
+        let (config, messages_per_connection) = server_kind(seed);
+        let server = Server::new(config);
 
         let log = Rc::clone(&seen);
         let on_client = move |_: &mut Client, _, event| log.borrow_mut().client.push(event);
@@ -84,7 +101,15 @@ impl World {
         let on_server = move |server: &mut Server, now, event: ServerEvent| {
             let ok = |text| Reply::new(Code::OK, None, text);
             match event {
-                ServerEvent::Mail { link, .. } => drop(server.respond(now, link, ok("ok"))),
+                ServerEvent::Opened { .. } => log.borrow_mut().connections += 1,
+                ServerEvent::Mail { link, .. } => {
+                    let begun = mailbox.begun.entry(link).or_default();
+                    *begun += 1;
+                    let is_worn_out = *begun > messages_per_connection;
+                    log.borrow_mut().worn_out += usize::from(is_worn_out);
+                    let enough = relay_proto::smtp::reply(421, "4.7.0", "Enough for now");
+                    server.respond(now, link, if is_worn_out { enough } else { ok("ok") });
+                }
                 ServerEvent::Recipient { link, forward_path } => {
                     let refused = forward_path.to_string().contains("mallory");
                     let no = relay_proto::smtp::reply(550, "5.1.1", "No such user");
@@ -196,9 +221,10 @@ impl World {
     }
 }
 
-fn new_relay() -> Relay {
+fn new_relay(seed: u64) -> Relay {
     let upstream = StreamAddress::new("mx.test", 25, false);
-    let config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    let mut config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    config.pool.max_idle = [16, 0, 1][seed as usize / 36 % 3];
     Relay::new(config, [1; 32])
 }
 
@@ -359,6 +385,35 @@ fn priorities_hold_across_the_whole_way() {
     assert_eq!(order, expected);
 }
 
+#[test]
+fn messages_share_connections_and_what_a_server_does_between_them_is_not_noticed() {
+    let mut worn_out = 0;
+    for seed in 0..36 {
+        let mut world = World::new(seed, |_| {});
+        for number in 0..12 {
+            world.submit(mail(number, &["bob@example.net"], b"x\r\n"));
+            // Now and then the server's patience for an idle connection ends.
+            world.run_for([SECOND / 10, 4 * SECOND][number as usize % 2]);
+        }
+        world.settle_all(60 * SECOND);
+        assert!(world.outcomes().values().all(Result::is_ok), "seed {seed}");
+        let ones = (0..12).map(|number| (number, 1));
+        assert_eq!(world.deliveries(), ones.collect(), "seed {seed}");
+        let seen = world.seen.borrow();
+        let failed = |event: &relay::Event| matches!(event, relay::Event::ChannelFailed { .. });
+        assert!(
+            !seen.relay.iter().any(failed),
+            "seed {seed}: {:?}",
+            seen.relay
+        );
+        if seed < 4 {
+            assert!(seen.connections <= 2, "seed {seed}: {}", seen.connections);
+        }
+        worn_out += seen.worn_out;
+    }
+    assert!(worn_out > 0, "some were told 421 at MAIL");
+}
+
 /// Whatever the network does: every accepted message ends exactly once; what succeeded has arrived; what arrived twice
 /// was reported in doubt; and once the faults stop, everything drains.
 #[test]
@@ -453,7 +508,7 @@ fn walk(seed: u64) -> [usize; 4] {
         let now = world.network.now;
         if world.network.chance(10) {
             world.network.crash(1);
-            world.relay.pump = Pump::new(new_relay());
+            world.relay.pump = Pump::new(new_relay(seed));
         }
         if world.network.chance(20) {
             let host = world.network.random.next_u64() as usize % 3;
@@ -478,6 +533,8 @@ fn walk(seed: u64) -> [usize; 4] {
     }
     // What is still under way behind the relay comes to its end.
     world.run_for(3600 * SECOND);
+
+    assert_eq!(world.relay.pump.machine().upstreams(), 0, "seed {seed}");
 
     let (deliveries, outcomes) = (world.deliveries(), world.outcomes());
     let seen = world.seen.borrow();

@@ -16,9 +16,11 @@ use bytes::Bytes;
 use core::time::Duration;
 
 /// What an SMTP server may say at some time.
-const REPLIES: [&str; 10] = [
+const REPLIES: [&str; 12] = [
     "220 mx.example\r\n",
     "250-mx.example\r\n250-SIZE 100\r\n250 8BITMIME\r\n",
+    "250-mx.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+    "250-mx.example\r\n250 PIPELINING\r\n",
     "250 2.0.0 ok\r\n",
     "354 go on\r\n",
     "221 bye\r\n",
@@ -30,7 +32,7 @@ const REPLIES: [&str; 10] = [
 ];
 
 /// What an SMTP client may say at some time.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "EHLO a\r\n",
     "MAIL FROM:<a@b.example>\r\n",
     "MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME\r\n",
@@ -41,6 +43,9 @@ const COMMANDS: [&str; 11] = [
     "RSET\r\n",
     "QUIT\r\n",
     "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n",
+    "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 3 LAST\r\nabc",
+    "BDAT 5\r\n.\r\n.\r\n",
+    "BDAT 0 LAST\r\n",
     "\n.\n",
 ];
 

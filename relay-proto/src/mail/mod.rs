@@ -4,7 +4,9 @@ mod delivery_id;
 pub mod ledger;
 #[cfg(feature = "lettre")]
 pub mod lettre;
+mod outcome;
 pub mod relay;
 pub mod wire;
 
 pub use delivery_id::{DeliveryId, DeliveryIdError};
+pub use outcome::Outcome;

@@ -353,6 +353,7 @@ impl Client {
                 self.uplink.send(wire::encode(&Message::Authenticate {
                     api_key: self.config.api_key.clone(),
                     agent: Some(self.config.agent.clone()),
+                    durable: None,
                 }));
                 self.enter(now, ConnectionState::Authenticating);
             }

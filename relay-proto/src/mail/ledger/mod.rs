@@ -12,7 +12,7 @@
 //! storage the same ledger lives in memory, and ends with the relay.
 //!
 //! ```
-//! use relay_proto::{Random, Time, mail::{DeliveryId, ledger::{Known, Ledger, LedgerEvent, LedgerLimits, Outcome}}, smtp::reply};
+//! use relay_proto::{Random, Time, mail::{DeliveryId, Outcome, ledger::{Known, Ledger, LedgerEvent, LedgerLimits}}, smtp::reply};
 //!
 //! let mut ledger = Ledger::in_memory(LedgerLimits::default());
 //! let (now, delivery) = (Time::ZERO, DeliveryId::random(&mut Random::new([7; 32])));
@@ -31,9 +31,7 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-pub use outcome::Outcome;
-
-use super::DeliveryId;
+use super::{DeliveryId, Outcome};
 use crate::{
     Action, Deadline, Time,
     storage::{BatchId, Record, Recorder, RestoreError, StorageError, Write},

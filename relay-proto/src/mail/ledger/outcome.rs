@@ -1,47 +1,16 @@
-//! What became of a delivery, and how that is written down.
+//! How outcomes are written down.
 
 use super::{Key, TABLE};
 use crate::{
-    mail::DeliveryId,
+    mail::{DeliveryId, Outcome},
     smtp::{ForwardPath, Reply, ReplyParser},
     storage::{
         Record, RestoreError,
         encoding::{self, Decoder, Encoder, Problem},
     },
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use bytes::Bytes;
-
-/// What became of a delivery whose end of data was to be forwarded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third")]
-pub enum Outcome {
-    /// The upstream has answered.
-    Answered {
-        /// Its reply to the end of data, which says whether it takes the message.
-        reply: Reply,
-        /// The recipients it had refused before, each with its reply. Its answer is about all others.
-        rejected: Vec<(ForwardPath, Reply)>,
-    },
-    /// Nobody knows: the upstream vanished, or the relay did, between the end of data and the answer.
-    InDoubt,
-}
-
-impl Outcome {
-    /// The same with no more than the first eight lines of each reply, which bounds what a ledger keeps.
-    pub(super) fn shortened(self) -> Self {
-        match self {
-            Self::Answered { reply, rejected } => Self::Answered {
-                reply: reply.shortened(),
-                rejected: rejected
-                    .into_iter()
-                    .map(|(forward_path, reply)| (forward_path, reply.shortened()))
-                    .collect(),
-            },
-            Self::InDoubt => Self::InDoubt,
-        }
-    }
-}
 
 const VERSION: u8 = 1;
 const INTENT: u8 = 0;
