@@ -4,24 +4,31 @@ mod binding;
 
 use binding::AsyncStd;
 use relay_async_std::{
-    Config,
+    Config, TlsAcceptor,
     mail::{Client, Presented, Relay},
 };
+use relay_proto::storage::Storage;
+use relay_storage::StorageFile;
 use relay_testkit::{
     Authority, listener,
     mail::{MailServer, client_config, decide, message, relay_config},
 };
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
+
+fn relay(mx: &MailServer<AsyncStd>, tls: Option<TlsAcceptor>) -> (Relay, SocketAddr) {
+    let keys = |presented: Presented| decide(&presented);
+    let relay = Relay::start(relay_config(mx.address()), keys, Config::default());
+    let (listener, address) = listener();
+    relay.listen(binding::listening(listener), tls);
+    (relay, address)
+}
 
 #[test]
 fn a_message_goes_the_whole_way_over_tls() {
     let authority = Authority::new("test");
     let tls = authority.identity("localhost").server();
     let mx = MailServer::<AsyncStd>::start();
-    let keys = |presented: Presented| decide(&presented);
-    let relay = Relay::start(relay_config(mx.address()), keys, Config::default());
-    let (listener, address) = listener();
-    relay.listen(binding::listening(listener), Some(tls));
+    let (relay, address) = relay(&mx, Some(tls));
     let mut trusting = Config::default();
     trusting.extra_roots = authority.roots();
     let config = client_config(&format!("wss://localhost:{}/", address.port()));
@@ -33,4 +40,34 @@ fn a_message_goes_the_whole_way_over_tls() {
         assert_eq!(client.shutdown(Duration::from_secs(10)).await, []);
         relay.drain(Duration::from_secs(10)).await;
     });
+}
+
+#[test]
+fn what_was_accepted_is_sent_by_the_next_client() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox.redb");
+    let config = |relay| {
+        let mut config = client_config(&format!("ws://{relay}/"));
+        config.reconnect.attempts = None;
+        config
+    };
+    async_std::task::block_on(async {
+        // Nobody answers there.
+        let (_dead, dead) = listener();
+        let file = StorageFile::open(&path).unwrap();
+        let started = Client::start_with_outbox(config(dead), Config::default(), file).await;
+        let (client, _) = started.unwrap();
+        let kept = message(&["bob@example.net"], "kept");
+        client.enqueue(kept).await.unwrap();
+        assert!(client.stop().await[0].kept);
+
+        let mx = MailServer::<AsyncStd>::start();
+        let (_relay, address) = relay(&mx, None);
+        let file = StorageFile::open(&path).expect("the first client has closed it");
+        let started = Client::start_with_outbox(config(address), Config::default(), file).await;
+        let (client, _) = started.unwrap();
+        assert_eq!(client.shutdown(Duration::from_secs(30)).await, []);
+        assert!(mx.delivered().ends_with(b"kept\r\n") && mx.is_empty());
+    });
+    assert_eq!(StorageFile::open(&path).unwrap().load().unwrap(), []);
 }

@@ -8,6 +8,7 @@ use crate::{
 };
 use relay_proto::{
     Action, Application, Deadline, Endpoint, Input, LinkId, Machine, Pump, Step, Time,
+    storage::{BatchId, Storage, StorageError, Write},
 };
 use relay_transport::FAR;
 use std::{
@@ -44,6 +45,7 @@ pub(crate) struct Hub<M, A> {
     reporter: Reporter,
     preparation: Arc<Preparation>,
     workers: Workers,
+    storage: Option<Box<dyn Storage>>,
     network: Network,
     /// The links the machine did not read from when asked last.
     paused: BTreeSet<LinkId>,
@@ -63,6 +65,7 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
         commands: Receiver<Command<M, A>>,
         (reporter, reports): (Reporter, Receiver<Report>),
         preparation: Preparation,
+        storage: Option<Box<dyn Storage>>,
         network: Network,
     ) -> Self {
         Self {
@@ -75,6 +78,7 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
             reporter,
             preparation: Arc::new(preparation),
             workers: Workers::default(),
+            storage,
             network,
             paused: BTreeSet::new(),
         }
@@ -87,11 +91,19 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
             commands,
             reports,
             application,
+            storage,
             ..
         } = self;
         // Refuses calls, and then waits until everything is closed.
         drop((commands, reports, application));
         network.run_out();
+        drop(storage);
+    }
+
+    /// Waits until everything is closed, after the machine has ended.
+    pub(crate) fn run_out(&mut self) {
+        self.network.run_out();
+        self.storage = None;
     }
 
     /// Lets the machine work, waits for something to happen, at the longest until then, and tells the machine.
@@ -150,6 +162,24 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
                 let abandoned = self.network.close(link, code, reason);
                 self.tell(abandoned);
             }
+            Action::Store { batch, writes } => self.store(batch, writes),
+        }
+    }
+
+    fn store(&mut self, batch: BatchId, writes: Vec<Write>) {
+        match &mut self.storage {
+            Some(storage) => {
+                let reporter = self.reporter.clone();
+                let on_stored = move |result| {
+                    // A hub that has ended has no use for it.
+                    let _ = reporter.report(Report::Stored { batch, result });
+                };
+                storage.store(writes, Box::new(on_stored));
+            }
+            None => {
+                let result = Err(StorageError::Absent);
+                self.tell(Some(Input::Stored { batch, result }));
+            }
         }
     }
 
@@ -207,6 +237,9 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
                 Report::Found { link, found } => {
                     let failed = self.network.connect(link, *found);
                     self.tell(failed);
+                }
+                Report::Stored { batch, result } => {
+                    self.tell(Some(Input::Stored { batch, result }));
                 }
                 Report::Listen(door) => door(&mut self.network),
             }

@@ -2,12 +2,20 @@
 
 use crate::{dial::Found, network::Network};
 use mio::Waker;
-use relay_proto::{LinkId, Stopped};
+use relay_proto::{
+    LinkId, Stopped,
+    storage::{BatchId, StorageError},
+};
 use std::sync::{Arc, mpsc::Sender};
 
 pub(crate) enum Report {
     /// A name lookup is over.
     Found { link: LinkId, found: Box<Found> },
+    /// A batch is stored, or is not.
+    Stored {
+        batch: BatchId,
+        result: Result<(), StorageError>,
+    },
     /// Doors are to be opened or closed.
     Listen(Box<dyn FnOnce(&mut Network) + Send>),
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer};
 use std::{
     fmt, fs, io,
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU64,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -55,6 +55,12 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "URL", env = "RELAY_UPSTREAM")]
     #[serde(deserialize_with = "one")]
     upstream: Option<Upstream>,
+    /// Keep no more connections to the mail server than this at a time [default: 500]
+    #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_CONNECTIONS")]
+    upstream_connections: Option<NonZeroUsize>,
+    /// Keep up to so many of them for the next message; 0: every client has its own [default: 16]
+    #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_IDLE")]
+    upstream_idle: Option<usize>,
     /// Serve wss:// with this certificate chain (PEM, own certificate first)
     #[arg(long, value_name = "FILE", env = "RELAY_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -152,6 +158,8 @@ impl Layer {
             api_key_file,
             mailbox,
             upstream,
+            upstream_connections: self.upstream_connections.or(lower.upstream_connections),
+            upstream_idle: self.upstream_idle.or(lower.upstream_idle),
             tls_cert,
             tls_key,
             tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
@@ -184,6 +192,10 @@ pub(crate) struct Settings {
     /// One at least.
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) destination: Destination,
+    /// `None`: the relay's default.
+    pub(crate) upstream_connections: Option<usize>,
+    /// `None`: the relay's default.
+    pub(crate) upstream_idle: Option<usize>,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Empty: any.
     pub(crate) allow_sender: Vec<Domain>,
@@ -234,6 +246,8 @@ impl Settings {
             listen: layer.listen.unwrap_or(LISTEN),
             api_keys,
             destination,
+            upstream_connections: layer.upstream_connections.map(NonZeroUsize::get),
+            upstream_idle: layer.upstream_idle,
             tls,
             allow_sender: layer.allow_sender,
             allow_net: layer.allow_net.iter().map(|network| network.0).collect(),

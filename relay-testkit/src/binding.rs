@@ -1,6 +1,6 @@
 //! What a binding shows to be judged.
 
-use relay_proto::{Application, Machine, Stopped, Time};
+use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_transport::Config;
 use rustls::ServerConfig;
 use std::{net::TcpListener, sync::Arc};
@@ -15,6 +15,17 @@ pub trait Binding: 'static {
 
     /// Runs the machine and its application.
     fn spawn<M, A>(machine: M, application: A, config: Config) -> Self::Running<M, A>
+    where
+        M: Machine + Send + 'static,
+        A: Application<M>;
+
+    /// Runs a machine that stores, with its storage.
+    fn spawn_storing<M, A>(
+        machine: M,
+        storage: impl Storage,
+        application: A,
+        config: Config,
+    ) -> Self::Running<M, A>
     where
         M: Machine + Send + 'static,
         A: Application<M>;

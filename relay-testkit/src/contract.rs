@@ -1,6 +1,8 @@
 //! The contract between machine and driver, as a judge that watches both.
 
-use relay_proto::{Action, Closure, Deadline, Frame, Input, LinkId, OpenError, Time};
+use relay_proto::{
+    Action, Closure, Deadline, Frame, Input, LinkId, OpenError, Time, storage::BatchId,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write as _,
@@ -15,6 +17,8 @@ const READ_AHEAD: u64 = 4;
 pub(crate) struct Contract {
     now: Time,
     links: BTreeMap<LinkId, Link>,
+    /// Batches that are to be stored, oldest first.
+    batches: VecDeque<BatchId>,
     violations: Vec<String>,
 }
 
@@ -96,14 +100,15 @@ impl Contract {
             .map(|(id, _)| *id)
     }
 
-    /// Whether no fact is to come but by what peers, the machine or the clock may do: what was to be written is, and what was to
-    /// be opened or closed is.
+    /// Whether no fact is to come but by what peers, the machine or the clock may do: what was to be written
+    /// or stored is, and what was to be opened or closed is.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.links.values().all(|link| match link.stage {
+        let rests = |link: &Link| match link.stage {
             Stage::Opening => false,
             Stage::Open => link.written == link.sent && !link.asked_to_close,
             Stage::Ended => true,
-        })
+        };
+        self.batches.is_empty() && self.links.values().all(rests)
     }
 
     pub(crate) fn sent(&self) -> impl Iterator<Item = (LinkId, Sent)> {
@@ -174,12 +179,15 @@ impl Contract {
                 Some(link) => link.asked_to_close = true,
                 None => self.violate(format_args!("{id}: Close of a link that never was")),
             },
+            Action::Store { batch, .. } => self.batches.push_back(*batch),
         }
     }
 
     /// The driver reports a fact.
     pub(crate) fn input(&mut self, input: &Input) {
-        let id = input.link();
+        let Some(id) = input.link() else {
+            return self.stored(input);
+        };
         if let Input::Accepted { .. } = input {
             if !is_accepted(id) {
                 self.violate(format_args!(
@@ -249,6 +257,20 @@ impl Contract {
         }
         if !broken.is_empty() {
             self.violate(format_args!("{id}: {broken}"));
+        }
+    }
+
+    fn stored(&mut self, input: &Input) {
+        let Input::Stored { batch, .. } = input else {
+            return self.violate(format_args!("{input:?} is unknown to the contract"));
+        };
+        let expected = self.batches.front().copied();
+        if expected == Some(*batch) {
+            self.batches.pop_front();
+        } else {
+            self.violate(format_args!(
+                "batch {batch}: Stored, where the answer to {expected:?} was to come"
+            ));
         }
     }
 

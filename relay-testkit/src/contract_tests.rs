@@ -62,6 +62,17 @@ impl Play {
         self.told(Input::Closed { link, why })
     }
 
+    fn store(mut self, index: u64) -> Self {
+        let (batch, writes) = (BatchId::new(index), Vec::new());
+        self.0.action(&Action::Store { batch, writes });
+        self
+    }
+
+    fn stored(self, index: u64) -> Self {
+        let (batch, result) = (BatchId::new(index), Ok(()));
+        self.told(Input::Stored { batch, result })
+    }
+
     fn limit(mut self, link: LinkId, limit: usize) -> Self {
         self.0.limited(link, limit);
         self
@@ -190,6 +201,15 @@ fn a_send_has_one_answer() {
 }
 
 #[test]
+fn a_batch_has_one_answer_in_its_order() {
+    let two = || Play::default().store(0).store(1);
+    two().stored(0).stored(1).keeps_the_contract();
+    two().stored(1).breaks_it("batch 1: Stored");
+    two().stored(0).stored(0).breaks_it("batch 0: Stored");
+    Play::default().stored(0).breaks_it("batch 0: Stored");
+}
+
+#[test]
 fn nothing_follows_the_end_and_nothing_precedes_the_beginning() {
     let over = || a_link().send(OUT).closed(OUT, lost());
     over().closed(OUT, lost()).breaks_it("Closed");
@@ -276,6 +296,8 @@ fn rest_is_when_everything_asked_for_is_done() {
     assert!(is_at_rest(a_link()));
     assert!(!is_at_rest(a_link().send(OUT)));
     assert!(is_at_rest(a_link().send(OUT).written(OUT)));
+    assert!(!is_at_rest(Play::default().store(0)));
+    assert!(is_at_rest(Play::default().store(0).stored(0)));
     assert!(!is_at_rest(a_link().close(OUT)));
     assert!(is_at_rest(a_link().send(OUT).closed(OUT, lost())));
 }

@@ -8,7 +8,7 @@
 //! whose `Driver` waits by itself, with `sketch` in place of the binding:
 //!
 //! ```
-//! use relay_proto::{Application, Machine, Stopped, Time};
+//! use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 //! use relay_testkit::{Binding, StopAccepting, Running, ServerConfig};
 //! use sketch::{Config, Driver};
 //! use std::{net::TcpListener, sync::Arc};
@@ -26,6 +26,19 @@
 //!         A: Application<M>,
 //!     {
 //!         Handle(sketch::spawn(machine, application, config))
+//!     }
+//!
+//!     fn spawn_storing<M, A>(
+//!         machine: M,
+//!         storage: impl Storage,
+//!         application: A,
+//!         config: Config,
+//!     ) -> Handle<M, A>
+//!     where
+//!         M: Machine + Send + 'static,
+//!         A: Application<M>,
+//!     {
+//!         Handle(sketch::spawn_storing(machine, storage, application, config))
 //!     }
 //! }
 //!
@@ -63,13 +76,14 @@
 //! # }
 //! }
 //! # mod sketch {
-//! #     use relay_proto::{Application, Machine, Stopped, Time};
+//! #     use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 //! #     pub use relay_transport::Config;
 //! #     use relay_testkit::ServerConfig;
 //! #     use std::{net::TcpListener, sync::Arc};
 //! #     pub struct Driver<M, A>(std::marker::PhantomData<fn(M, A)>);
 //! #     pub struct Listening;
 //! #     pub fn spawn<M: Machine, A: Application<M>>(_: M, _: A, _: Config) -> Driver<M, A> { unreachable!() }
+//! #     pub fn spawn_storing<M: Machine, A: Application<M>>(_: M, _: impl Storage, _: A, _: Config) -> Driver<M, A> { unreachable!() }
 //! #     impl<M, A> Driver<M, A> {
 //! #         pub fn call<R>(&self, _: impl FnOnce(&mut M, &mut A, Time) -> R) -> Result<R, Stopped> { unreachable!() }
 //! #         pub fn finished(&self) {}
@@ -98,7 +112,7 @@
 //! - **The contract** between machine and driver (see [`relay_proto::Action`]), in every scenario and for every machine, the
 //!   mail client, the relay and the mail server among them: each `Open` is answered once; each `Send` is written once or its link
 //!   ends; every link has one `Closed` and nothing behind it; no frame comes that is above the limit it was read under; due timers
-//!   are served first; time goes forward.
+//!   are served first; batches are stored in their order, each answered once; time goes forward.
 //! - **The transcript**: what the machines were told and did, link by link, and what their news said. It is kept once, in
 //!   `transcripts/`, without what differs from run to run: ports, and how exactly a connection was lost. A difference is
 //!   shown as one.

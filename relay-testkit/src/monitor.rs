@@ -62,13 +62,16 @@ pub(crate) struct Record {
 pub(crate) struct Seen {
     /// What it was told and what it did, link by link, in the order in which it happened there.
     pub(crate) links: Vec<String>,
+    /// What it had stored.
+    pub(crate) storage: Vec<String>,
     /// What its news say.
     pub(crate) events: Vec<String>,
 }
 
 impl Seen {
     pub(crate) fn all(self) -> impl Iterator<Item = String> {
-        self.links.into_iter().chain(self.events)
+        let links = self.links.into_iter();
+        links.chain(self.storage).chain(self.events)
     }
 }
 
@@ -77,6 +80,7 @@ enum Line {
     Link(LinkId, String),
     /// Bytes of a stream, which come in pieces of any size.
     Received(LinkId, Vec<u8>),
+    Storage(String),
     Event(String),
 }
 
@@ -182,11 +186,19 @@ impl Record {
             self.streams.insert(*link);
         }
         let (link, line) = transcript::action(action);
-        self.push(Line::Link(link, line));
+        self.push(match link {
+            Some(link) => Line::Link(link, line),
+            None => Line::Storage(line),
+        });
     }
 
     fn told(&mut self, input: &Input) {
-        let link = input.link();
+        let Some(link) = input.link() else {
+            if let Some(line) = transcript::input(input) {
+                self.push(Line::Storage(line));
+            }
+            return;
+        };
         if let Input::Accepted { .. } = input {
             self.accepted.push(link);
         }
@@ -220,7 +232,7 @@ impl Record {
     /// What is written down.
     pub(crate) fn seen(&mut self) -> Seen {
         let mut links: BTreeMap<LinkId, Vec<String>> = BTreeMap::new();
-        let mut events = Vec::new();
+        let (mut storage, mut events) = (Vec::new(), Vec::new());
         for line in mem::take(&mut self.lines) {
             match line {
                 Line::Link(link, line) => links.entry(link).or_default().push(line),
@@ -228,6 +240,7 @@ impl Record {
                     let line = transcript::received(&bytes);
                     links.entry(link).or_default().push(line);
                 }
+                Line::Storage(line) => storage.push(line),
                 Line::Event(line) => events.push(line),
             }
         }
@@ -246,6 +259,7 @@ impl Record {
         });
         Seen {
             links: links.collect(),
+            storage,
             events,
         }
     }
@@ -263,7 +277,7 @@ impl Line {
     const fn link(&self) -> Option<LinkId> {
         match self {
             Self::Link(link, _) | Self::Received(link, _) => Some(*link),
-            Self::Event(_) => None,
+            Self::Storage(_) | Self::Event(_) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What happened, in lines that are the same wherever and whenever it happens.
 
 use crate::{contract::Sent, monitor::Seen};
-use relay_proto::{Action, CloseCode, Closure, Frame, Input, LinkId, OpenError};
+use relay_proto::{Action, CloseCode, Closure, Frame, Input, LinkId, OpenError, storage::Write};
 
 /// The longest payload shown whole, in bytes.
 const SHOWN: usize = 200;
@@ -86,13 +86,25 @@ pub(crate) fn received(bytes: &[u8]) -> String {
     format!("< {}", content(bytes))
 }
 
-pub(crate) fn action(action: &Action) -> (LinkId, String) {
+/// What a machine wants done, and on which link.
+pub(crate) fn action(action: &Action) -> (Option<LinkId>, String) {
     match action {
-        Action::Open { link, endpoint } => (*link, format!("open {endpoint}")),
-        Action::Send { link, frame: sent } => (*link, format!("> {}", frame(sent))),
-        Action::Close { link, code, reason } => {
-            (*link, format!("> close {}", goodbye(*code, reason)))
+        Action::Open { link, endpoint } => (Some(*link), format!("open {endpoint}")),
+        Action::Send { link, frame: sent } => (Some(*link), format!("> {}", frame(sent))),
+        Action::Store { batch, writes } => {
+            let writes: Vec<_> = writes.iter().map(write).collect();
+            (None, format!("store {batch}: {}", writes.join(", ")))
         }
+        Action::Close { link, code, reason } => {
+            (Some(*link), format!("> close {}", goodbye(*code, reason)))
+        }
+    }
+}
+
+fn write(write: &Write) -> String {
+    match write {
+        Write::Put { table, .. } => format!("put into {table}"),
+        Write::Delete { table, .. } => format!("delete from {table}"),
     }
 }
 
@@ -129,6 +141,10 @@ pub(crate) fn input(input: &Input) -> Option<String> {
             }
             Closure::Peer { code: None, .. } => "< close".to_owned(),
             other => other.to_string(),
+        },
+        Input::Stored { batch, result } => match result {
+            Ok(()) => format!("stored {batch}"),
+            Err(error) => format!("stored {batch}: {error}"),
         },
         other => format!("{other:?}"),
     })

@@ -4,6 +4,8 @@
 mod binding;
 #[path = "mail/lettre.rs"]
 mod lettre;
+#[path = "mail/outbox.rs"]
+mod outbox;
 
 use binding::Tokio;
 use futures_util::StreamExt;

@@ -2,7 +2,7 @@
 
 use async_std::task::block_on;
 use relay_async_std::{Config, Driver};
-use relay_proto::{Application, Machine, Stopped, Time};
+use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
 use std::{net::TcpListener, sync::Arc};
 
@@ -19,6 +19,22 @@ impl Binding for AsyncStd {
         A: Application<M>,
     {
         Handle(relay_async_std::spawn(machine, application, config))
+    }
+
+    fn spawn_storing<M, A>(
+        machine: M,
+        storage: impl Storage,
+        application: A,
+        config: Config,
+    ) -> Handle<M, A>
+    where
+        M: Machine + Send + 'static,
+        A: Application<M>,
+    {
+        let make = |_: &Driver<M, A>| application;
+        Handle(relay_async_std::spawn_storing(
+            machine, storage, config, make,
+        ))
     }
 }
 

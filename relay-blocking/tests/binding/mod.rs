@@ -1,7 +1,7 @@
 //! relay-blocking, as the testkit sees it.
 
 use relay_blocking::{Config, Driver};
-use relay_proto::{Application, Machine, Stopped, Time};
+use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
 use std::{net::TcpListener, sync::Arc};
 
@@ -18,6 +18,22 @@ impl Binding for Blocking {
         A: Application<M>,
     {
         Handle(relay_blocking::spawn(machine, application, config))
+    }
+
+    fn spawn_storing<M, A>(
+        machine: M,
+        storage: impl Storage,
+        application: A,
+        config: Config,
+    ) -> Handle<M, A>
+    where
+        M: Machine + Send + 'static,
+        A: Application<M>,
+    {
+        let make = |_: &Driver<M, A>| application;
+        Handle(relay_blocking::spawn_storing(
+            machine, storage, config, make,
+        ))
     }
 }
 

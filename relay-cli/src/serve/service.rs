@@ -41,6 +41,8 @@ impl Service {
             listen,
             api_keys,
             destination,
+            upstream_connections,
+            upstream_idle,
             tls,
             allow_sender,
             allow_net,
@@ -72,7 +74,9 @@ impl Service {
             max_message_bytes: Some(max_message_bytes),
             ..Policy::default()
         };
-        let config = RelayConfig::new(upstream, host_name);
+        let mut config = RelayConfig::new(upstream, host_name);
+        config.max_upstreams = upstream_connections.unwrap_or(config.max_upstreams);
+        config.pool.max_idle = upstream_idle.unwrap_or(config.pool.max_idle);
         let relay = Relay::start(config, keys(api_keys, policy), Config::default());
         let mut events = relay.events().await.map_err(Failure::running)?;
         tokio::spawn(async move {

@@ -1,11 +1,13 @@
 //! The server's side of one SMTP conversation.
 
+mod ahead;
 mod chunk;
 
 use super::{
     Capabilities, Code, Command, ContentDecoder, ForwardPath, HostName, MailParameters, Reply,
     ReversePath, Size, command::international_address, reply,
 };
+pub use ahead::Ahead;
 use bytes::{Buf, Bytes, BytesMut};
 use chunk::{Chunk, UnwantedChunk, is_bdat};
 use core::{fmt, mem};

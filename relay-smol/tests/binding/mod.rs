@@ -1,6 +1,6 @@
 //! relay-smol, as the testkit sees it.
 
-use relay_proto::{Application, Machine, Stopped, Time};
+use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_smol::{Config, Driver};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
 use smol::block_on;
@@ -19,6 +19,20 @@ impl Binding for Smol {
         A: Application<M>,
     {
         Handle(relay_smol::spawn(machine, application, config))
+    }
+
+    fn spawn_storing<M, A>(
+        machine: M,
+        storage: impl Storage,
+        application: A,
+        config: Config,
+    ) -> Handle<M, A>
+    where
+        M: Machine + Send + 'static,
+        A: Application<M>,
+    {
+        let make = |_: &Driver<M, A>| application;
+        Handle(relay_smol::spawn_storing(machine, storage, config, make))
     }
 }
 

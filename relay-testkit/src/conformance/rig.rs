@@ -8,6 +8,7 @@ use crate::{
 };
 use relay_proto::{
     Action, Application, CloseCode, Closure, Endpoint, Frame, Input, LinkId, Machine, Time,
+    storage::Storage,
 };
 use relay_transport::Config;
 use rustls::ServerConfig;
@@ -61,6 +62,29 @@ impl<B: Binding, M: Machine<Event: Send> + Send + 'static> Rig<B, M> {
         describe: fn(&M::Event) -> Option<String>,
         react: impl FnMut(&mut M, Time, &M::Event) + Send + 'static,
     ) -> Self {
+        Self::start(machine, describe, react, |machine, application| {
+            B::spawn(machine, application, config)
+        })
+    }
+
+    /// Like [`spawn`](Self::spawn), with a storage.
+    pub(crate) fn spawn_storing(
+        machine: M,
+        storage: impl Storage,
+        describe: fn(&M::Event) -> Option<String>,
+    ) -> Self {
+        let react = |_: &mut M, _, _: &M::Event| {};
+        Self::start(machine, describe, react, |machine, application| {
+            B::spawn_storing(machine, storage, application, peer::config())
+        })
+    }
+
+    fn start(
+        machine: M,
+        describe: fn(&M::Event) -> Option<String>,
+        react: impl FnMut(&mut M, Time, &M::Event) + Send + 'static,
+        spawn: impl FnOnce(Monitored<M>, Reporter<M>) -> B::Running<Monitored<M>, Reporter<M>>,
+    ) -> Self {
         let watch = Arc::new(Watch::default());
         let (sender, news) = mpsc::channel();
         let application = Reporter {
@@ -71,7 +95,7 @@ impl<B: Binding, M: Machine<Event: Send> + Send + 'static> Rig<B, M> {
         };
         let machine = Monitored::new(machine, Arc::clone(&watch));
         Self {
-            running: B::spawn(machine, application, config),
+            running: spawn(machine, application),
             news,
             watch,
             judged: false,

@@ -27,6 +27,10 @@ pub(crate) fn client_event(event: &client::Event) -> Option<String> {
         }
         Event::StateChanged { from, to } => format!("{from} -> {to}"),
         Event::Queued { id, .. } => format!("message {id} queued"),
+        Event::Refused { id, refused } => format!("message {id} refused: {refused}"),
+        Event::Restored { id, .. } => format!("message {id} restored"),
+        Event::StorageFailed { error } => format!("storage failed: {error}"),
+        Event::StorageRecovered => "storage recovered".to_owned(),
         Event::QueueOverflow { queue_size } => format!("the queue is full with {queue_size}"),
         Event::Processed { id, receipt } => format!("message {id} processed: {}", shown(receipt)),
         Event::Failed { id, error } => format!("message {id} failed: {}", verdict(error)),
@@ -57,7 +61,8 @@ pub(crate) fn client_event(event: &client::Event) -> Option<String> {
                 .iter()
                 .map(|left| {
                     let doubt = if left.in_doubt { " in doubt" } else { "" };
-                    format!("message {}{doubt}", left.id)
+                    let kept = if left.kept { " kept" } else { "" };
+                    format!("message {}{doubt}{kept}", left.id)
                 })
                 .collect();
             format!("terminated, left: [{}]", left.join(", "))

@@ -54,14 +54,16 @@ pub fn client_config(url: &str) -> ClientConfig {
     config
 }
 
-/// A relay in front of this mail server.
+/// A relay in front of this mail server, with a connection of its own for every channel.
 ///
 /// # Panics
 ///
 /// Never: its name is one.
 pub fn relay_config(upstream: SocketAddr) -> RelayConfig {
     let upstream = StreamAddress::new(upstream.ip().to_string(), upstream.port(), false);
-    RelayConfig::new(upstream, "relay.test".parse().unwrap())
+    let mut config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    config.pool.max_idle = 0;
+    config
 }
 
 /// A message from Alice with this text.

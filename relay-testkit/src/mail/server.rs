@@ -53,6 +53,11 @@ impl<B: Binding> MailServer<B> {
         self.address
     }
 
+    /// Whether nothing is there that was not handed out by [`delivered`](Self::delivered). A message that is there is lost.
+    pub fn is_empty(&self) -> bool {
+        self.inbox.try_recv().is_err()
+    }
+
     /// Waits for the next message it takes.
     ///
     /// # Panics

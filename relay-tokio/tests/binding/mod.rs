@@ -1,6 +1,6 @@
 //! relay-tokio, as the testkit sees it.
 
-use relay_proto::{Application, Machine, Stopped, Time};
+use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
 use relay_tokio::{Config, Driver};
 use std::{
@@ -26,6 +26,21 @@ impl Binding for Tokio {
     {
         let _entered = RUNTIME.enter();
         Handle(relay_tokio::spawn(machine, application, config))
+    }
+
+    fn spawn_storing<M, A>(
+        machine: M,
+        storage: impl Storage,
+        application: A,
+        config: Config,
+    ) -> Handle<M, A>
+    where
+        M: Machine + Send + 'static,
+        A: Application<M>,
+    {
+        let _entered = RUNTIME.enter();
+        let make = |_: &Driver<M, A>| application;
+        Handle(relay_tokio::spawn_storing(machine, storage, config, make))
     }
 }
 

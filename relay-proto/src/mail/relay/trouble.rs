@@ -20,6 +20,8 @@ pub(super) enum Trouble {
     Protocol { detail: String },
     #[error("said: {0}")]
     Refused(Reply),
+    #[error("is not needed any more")]
+    Stopped,
 }
 
 impl Trouble {
@@ -41,6 +43,7 @@ impl Trouble {
             Self::Timeout(timer) => format!("timeout: {timer}"),
             Self::Protocol { detail } => format!("SMTP protocol broken: {detail}"),
             Self::Refused(reply) => format!("refused: {reply}"),
+            Self::Stopped => "the relay stops".to_string(),
         }
     }
 }

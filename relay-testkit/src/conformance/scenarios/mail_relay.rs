@@ -116,6 +116,7 @@ impl Client {
         self.say(&Message::Authenticate {
             api_key: ApiKey::new(key),
             agent: None,
+            durable: None,
         });
     }
 

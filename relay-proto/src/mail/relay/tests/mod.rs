@@ -2,7 +2,10 @@
 
 mod channels;
 mod every_input;
+mod flights;
 mod links;
+mod pipelining;
+mod pool;
 mod rig;
 mod streaming;
 mod upstreams;
