@@ -1,11 +1,11 @@
 //! Opens links: name lookup, TCP, TLS, WebSocket upgrade.
 
 use crate::{
-    socket::Socket,
+    socket::{Security, Socket},
     transport::{ByteStream, Transport, WebSocket},
 };
 use mio::{Interest, Registry, Token, net::TcpStream};
-use relay_proto::{Endpoint, OpenError};
+use relay_proto::{Closure, Endpoint, OpenError};
 use relay_transport::{Config, fault, tls, websocket};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
@@ -64,6 +64,12 @@ impl Preparation {
             max_frame_bytes,
         };
         Ok((plan, addresses))
+    }
+
+    /// What TLS with `host` on an open link takes.
+    pub(crate) fn secure(&self, host: &str) -> Result<Security, Closure> {
+        let (config, name) = self.tls(host).map_err(fault::not_secured)?;
+        Ok(Security::Client(config, name))
     }
 
     /// The TLS client, made when it is first needed.

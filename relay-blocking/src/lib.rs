@@ -71,6 +71,6 @@ pub use local::Local;
 pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{
     Config, seed,
-    tls::{TlsError, certificates_from_pem, server_config as tls_acceptor},
+    tls::{StreamTls, TlsError, certificates_from_pem, server_config as tls_acceptor},
 };
 pub use rustls::pki_types::CertificateDer;

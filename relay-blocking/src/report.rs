@@ -1,13 +1,18 @@
 //! What other threads tell the hub, besides calls.
 
-use crate::{hub::Found, network::Network};
+use crate::{hub::Found, network::Network, socket::Security};
 use mio::Waker;
-use relay_proto::{LinkId, Stopped};
+use relay_proto::{Closure, LinkId, Stopped};
 use std::sync::{Arc, mpsc::Sender};
 
 pub(crate) enum Report {
     /// A name lookup is over.
     Found { link: LinkId, found: Box<Found> },
+    /// TLS with the host of a link can start, or cannot.
+    Prepared {
+        link: LinkId,
+        security: Box<Result<Security, Closure>>,
+    },
     /// Doors are to be opened or closed.
     Listen(Box<dyn FnOnce(&mut Network) + Send>),
 }

@@ -20,6 +20,13 @@ pub(crate) enum Socket {
     Server(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
+/// How TLS begins on a connection.
+#[derive(Clone)]
+pub(crate) enum Security {
+    Client(Arc<ClientConfig>, ServerName<'static>),
+    Server(Arc<ServerConfig>),
+}
+
 /// Tells apart what failed and what only has to wait.
 pub(crate) fn would_block<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
     match result {
@@ -41,6 +48,18 @@ impl Socket {
     pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let connection = ServerConnection::new(config)?;
         Ok(Self::Server(Box::new(StreamOwned::new(connection, tcp))))
+    }
+
+    /// TLS over what was plain so far.
+    pub(crate) fn secure(self, security: Security) -> io::Result<Self> {
+        let Self::Plain(tcp) = self else {
+            return Err(io::Error::other("it is in force already"));
+        };
+        match security {
+            Security::Client(config, name) => Self::client(tcp, config, name),
+            Security::Server(config) => Self::server(tcp, config),
+        }
+        .map_err(io::Error::other)
     }
 
     /// Goes on with the TLS handshake; ready at once where there is none.

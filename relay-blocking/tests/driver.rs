@@ -1,6 +1,6 @@
 //! The handle, the clock and the application, without a socket.
 
-use relay_blocking::{Application, Config, Driver, Stopped, spawn, spawn_with};
+use relay_blocking::{Application, Config, Driver, Stopped, StreamTls, spawn, spawn_with};
 use relay_proto::{Action, Deadline, Input, LinkId, Machine, Time};
 use std::{panic::AssertUnwindSafe, sync::mpsc, thread, time::Duration};
 
@@ -142,7 +142,7 @@ fn who_waits_hears_of_a_panic_on_the_thread() {
     driver.finished();
     assert_eq!(driver.call(|_, _, _| ()), Err(Stopped));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    assert!(driver.listen_stream(listener).is_err());
+    assert!(driver.listen_stream(listener, StreamTls::None).is_err());
 }
 
 /// Ends the machine when it rings, after a call of its own, or when it is abandoned.

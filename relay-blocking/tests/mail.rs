@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use relay_blocking::{
-    Config, Driver, TlsAcceptor, certificates_from_pem,
+    Config, Driver, StreamTls, TlsAcceptor, certificates_from_pem,
     mail::{Client, LocalClient, Presented, Relay, SendError},
     spawn, tls_acceptor,
 };
@@ -72,7 +72,7 @@ fn mail_server() -> (Driver<Server, Answer>, SocketAddr, Inbox) {
     );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    driver.listen_stream(listener).unwrap();
+    driver.listen_stream(listener, StreamTls::None).unwrap();
     (driver, address, inbox)
 }
 

@@ -87,6 +87,7 @@ pub mod mail;
 mod outbox;
 mod pump;
 mod random;
+mod secret;
 pub mod smtp;
 mod time;
 

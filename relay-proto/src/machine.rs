@@ -10,6 +10,14 @@
 //! - Every link that was opened or accepted ends in exactly one [`Input::Closed`], also when the machine
 //!   itself closed it; nothing about the link follows. A driver drops a socket whose peer does not
 //!   finish the closing handshake within two seconds.
+//! - Every [`Action::StartTls`] is answered by exactly one [`Input::Secured`], unless the link ends first. What was sent
+//!   before it goes out in clear, and its `Written` comes first. Where TLS cannot be started, fails, or takes longer than the
+//!   driver allows for a handshake, the link ends, and [`Closure::Lost`] says why; there is no way back to clear text.
+//! - Nothing that arrives in clear once TLS is agreed on counts as what TLS protects (CVE-2011-0411). A driver hands nothing
+//!   up between the action and its answer: what it has read ahead it throws away, and what still lies in the socket is taken
+//!   for the peer's handshake, which fails over it. A machine throws away what it has not worked on, has a
+//!   [`read_limit`](Machine::read_limit) of zero until the answer (a server from before it sends the reply on which the client
+//!   begins, so that the driver does not read that), and sends nothing.
 //! - Link ids are never reused, so a late fact about a dead link is recognised and ignored.
 //! - A driver carries out actions at once and in order, and may keep any number of frames waiting
 //!   for a slow socket: the machine bounds what it hands out before the `Written` of it comes back.
@@ -148,6 +156,11 @@ pub enum Input {
         /// Why.
         why: OpenError,
     },
+    /// The link is secure: the TLS asked for by [`Action::StartTls`] is in force, and protects all that follows.
+    Secured {
+        /// Which link.
+        link: LinkId,
+    },
     /// A frame has arrived.
     Frame {
         /// On which link.
@@ -177,6 +190,7 @@ impl Input {
             Self::Accepted { link, .. }
             | Self::Opened { link }
             | Self::OpenFailed { link, .. }
+            | Self::Secured { link }
             | Self::Frame { link, .. }
             | Self::Written { link }
             | Self::Closed { link, .. } => *link,
@@ -204,6 +218,14 @@ pub enum Action {
         link: LinkId,
         /// What to send.
         frame: Frame,
+    },
+    /// Start TLS on a byte stream, after what was sent on it before, as its server where it was accepted and as its client where it was
+    /// dialled; answer with [`Input::Secured`], or [`Input::Closed`] where that fails.
+    ///
+    /// A client expects a certificate for the host of its endpoint. A server needs a listener that was given a certificate for this.
+    StartTls {
+        /// Which link.
+        link: LinkId,
     },
     /// Close the link after what was sent on it before, or stop opening it; answer with [`Input::Closed`]
     /// (with [`Input::OpenFailed`] where it was not open yet).

@@ -9,7 +9,7 @@ use crate::{
 use relay_proto::{
     Action, Application, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time,
 };
-use relay_transport::FAR;
+use relay_transport::{FAR, fault};
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
@@ -149,6 +149,12 @@ where
                     entry.handle.allow(self.pump.machine().read_limit(link));
                     entry.handle.send(frame);
                     self.unsettled.insert(link);
+                }
+            }
+            Action::StartTls { link } => {
+                if self.links.remove(&link).is_some() {
+                    let why = fault::not_secured("this binding cannot do that");
+                    self.tell(Input::Closed { link, why });
                 }
             }
             Action::Close { link, code, reason } => match self.links.get(&link) {

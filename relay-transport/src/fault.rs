@@ -2,7 +2,7 @@
 
 use relay_proto::{CloseCode, Closure, OpenError};
 use rustls::CertificateError;
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 use tungstenite::{
     self,
     error::{CapacityError, ProtocolError},
@@ -106,10 +106,41 @@ pub fn tls_unavailable(endpoint: String, detail: String) -> OpenError {
 
 /// The TLS handshake has failed.
 pub fn tls(endpoint: String, error: &io::Error) -> OpenError {
+    let detail = tls_detail(error);
+    OpenError::Tls { endpoint, detail }
+}
+
+/// TLS could not be started on an open link.
+pub fn not_secured(detail: impl fmt::Display) -> Closure {
+    Closure::Lost {
+        detail: format!("TLS cannot be started: {detail}"),
+    }
+}
+
+/// The TLS handshake on an open link has failed.
+pub fn tls_on_link(error: &io::Error) -> Closure {
+    let inner = error.get_ref();
+    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidMessage(_)) => not_secured("what the peer says is not TLS"),
+        _ => not_secured(tls_detail(error)),
+    }
+}
+
+/// TLS is to be started where there is none to be had.
+pub fn tls_not_prepared() -> Closure {
+    not_secured("no certificate was given for this")
+}
+
+/// The TLS handshake on an open link takes too long.
+pub fn tls_too_slow() -> Closure {
+    not_secured("the peer does not finish the handshake")
+}
+
+fn tls_detail(error: &io::Error) -> String {
     let tls_error = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let detail = match tls_error {
+    match tls_error {
         Some(rustls::Error::InvalidCertificate(problem)) => certificate_detail(problem),
         Some(rustls::Error::InvalidMessage(_)) => {
             "what answers does not speak TLS on this port".to_owned()
@@ -119,8 +150,7 @@ pub fn tls(endpoint: String, error: &io::Error) -> OpenError {
             "the connection broke during the TLS handshake: {}",
             io_detail(error)
         ),
-    };
-    OpenError::Tls { endpoint, detail }
+    }
 }
 
 fn certificate_detail(problem: &CertificateError) -> String {

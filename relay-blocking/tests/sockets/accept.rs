@@ -1,6 +1,7 @@
 //! Accepting links from peers that behave, and from those that do not.
 
 use crate::common::{Probe, Rig, config, connect, listener, tcp, text};
+use relay_blocking::StreamTls;
 use relay_proto::{CloseCode, Closure, Frame};
 use std::{
     io::{Read, Write},
@@ -75,7 +76,10 @@ fn byte_streams_are_accepted_without_a_handshake() {
     machine.echoes = true;
     let server = Rig::new(machine, config());
     let (listener, address) = listener();
-    server.driver.listen_stream(listener).unwrap();
+    server
+        .driver
+        .listen_stream(listener, StreamTls::None)
+        .unwrap();
     let mut tcp = tcp(address);
     let link = server.accepted();
     server.send(link, Frame::Binary("220 hi\r\n".into()));

@@ -1,8 +1,7 @@
 //! Opening links, and every way it can fail.
 
-use crate::common::{Probe, Rig, accept_tcp, config, listener, text, websocket};
-use rcgen::{CertificateParams, Issuer, KeyPair};
-use relay_blocking::{CertificateDer, TlsAcceptor, tls_acceptor};
+use crate::common::{Probe, Rig, accept_tcp, certificates, config, listener, text, websocket};
+use relay_blocking::TlsAcceptor;
 use relay_proto::{Action, CloseCode, Closure, Endpoint, Frame, Input, OpenError, StreamAddress};
 use std::{
     io::{Read, Write},
@@ -210,25 +209,6 @@ fn the_limit_bounds_each_piece_of_a_byte_stream() {
     assert_eq!(client.frame(), (link, first));
     assert_eq!(client.frame(), (link, Frame::Binary("abc".into())));
     assert!(matches!(client.closed(link), Closure::Lost { .. }));
-}
-
-/// A certificate authority and a server certificate for `localhost` signed by it.
-fn certificates(authority_name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, authority_name);
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root = authority.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let acceptor = tls_acceptor(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
-    (root.der().clone(), acceptor.unwrap())
 }
 
 fn tls_server(acceptor: TlsAcceptor) -> (Rig, SocketAddr) {

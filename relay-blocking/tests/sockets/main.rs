@@ -6,4 +6,5 @@ mod common;
 mod dial;
 #[path = "../../../relay-tokio/tests/sockets/probe.rs"]
 mod probe;
+mod secure;
 mod websocket;

@@ -125,6 +125,7 @@ impl Dialogue {
                 size: offered.size.map(|_| length),
                 body: (eight_bit && offered.eight_bit_mime).then_some(Body::EightBitMime),
                 smtputf8: international,
+                ..MailParameters::default()
             },
         });
         self.step = Step::Mail;

@@ -1,6 +1,7 @@
 //! The Simple Mail Transfer Protocol (RFC 5321): its grammar, and both ends of a session as pure state machines.
 
 mod address;
+mod authentication;
 mod capabilities;
 mod category;
 mod command;
@@ -16,6 +17,7 @@ mod server;
 mod session;
 
 pub use address::{Address, AddressError, ForwardPath, HostName, ReversePath};
+pub use authentication::{Credentials, Mechanism, SaslMessage};
 pub use capabilities::{Capabilities, Size};
 pub use category::Category;
 pub use command::{Body, Command, MailParameters};
@@ -28,4 +30,4 @@ pub use reply::{Code, EnhancedCode, ParseEnhancedCodeError, Reply, reply};
 pub use reply_parser::{ReplyError, ReplyParser};
 pub use script::{Script, ScriptError, ScriptRun};
 pub use server::{Server, ServerConfig, ServerEvent};
-pub use session::{Request, Session, SessionConfig, Turn};
+pub use session::{Authentication, Request, Security, Session, SessionConfig, Turn};

@@ -231,6 +231,7 @@ impl Network {
                     hosts[index].handle_input(self.now, Input::Written { link });
                 }
             }
+            Action::StartTls { link } => panic!("nobody here starts TLS, and {link} would"),
             Action::Close { link, code, reason } => {
                 let end = (index, link);
                 if let Some(peer) = self.peers.remove(&end) {

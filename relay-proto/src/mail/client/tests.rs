@@ -113,6 +113,7 @@ impl Bench {
             lines.push(match action {
                 Action::Open { endpoint, .. } => format!("open {endpoint}"),
                 Action::Close { code, .. } => format!("close {code}"),
+                Action::StartTls { .. } => "start TLS".to_string(),
                 Action::Send { link, frame } => {
                     self.input(Input::Written { link });
                     match &frame {

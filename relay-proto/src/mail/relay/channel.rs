@@ -10,7 +10,7 @@ use super::{
 use crate::{
     CloseCode, LinkId, Time,
     mail::wire::{ChannelError, Message},
-    smtp::{Capabilities, Reply, Request, Session, SessionConfig, Turn, reply},
+    smtp::{Capabilities, Reply, Request, Security, Session, SessionConfig, Turn, reply},
 };
 use alloc::{boxed::Box, format, string::String};
 use bytes::{Bytes, BytesMut};
@@ -363,6 +363,8 @@ impl Exchange<'_> {
                 true
             }
             Request::Quit => true,
+            // Not asked by a session that offers neither AUTH nor STARTTLS.
+            Request::Credentials(_) | Request::StartTls => false,
         };
         if !taken {
             let text = "The mail server is gone; open another channel";
@@ -396,6 +398,9 @@ fn session_config(config: &RelayConfig, policy: &Policy, upstream: &Capabilities
         max_recipients: policy.max_recipients,
         max_message_bytes: limits.into_iter().flatten().min(),
         max_errors: MAX_ERRORS,
+        // The client has shown its key, and the link is what protects the channel.
+        authentication: None,
+        security: Security::Clear,
     }
 }
 

@@ -329,6 +329,8 @@ impl Machine for Relay {
                 }
                 link
             }
+            // Asked for nowhere.
+            Input::Secured { link } => link,
             Input::Written { link } => {
                 if self.clients.contains_key(&link) {
                     self.client_written(now, link);

@@ -341,6 +341,8 @@ impl Upstream {
             size: parameters.size.filter(|_| offered.size.is_some()),
             body: parameters.body.filter(|_| offered.eight_bit_mime),
             smtputf8: parameters.smtputf8 && offered.smtputf8,
+            // The client has no AUTH to go with it.
+            auth: None,
         };
         let command = Command::Mail {
             reverse_path: reverse_path.clone(),

@@ -367,6 +367,7 @@ impl Rig {
                     self.write_quietly(link);
                 }
             }
+            Action::StartTls { link } => panic!("{link} is to be secured"),
             Action::Close { link, code, reason } => {
                 let state = self.links.get_mut(&link).unwrap();
                 assert_eq!(state.closed, None, "closed {link} twice");
