@@ -2,7 +2,7 @@
 //!
 //! A machine is pure: it has neither socket nor clock. [`spawn`] lends it both. One task, the hub, owns the
 //! machine and the [`Application`] behind it; every link has a task of its own that reads and writes.
-//! This crate knows WebSockets, TLS and TCP, and no protocol above them.
+//! This crate fills a runtime in; the driver itself, and what a machine can rely on, is [`relay_async`].
 //!
 //! ```
 //! use relay_proto::{Action, Deadline, Input, LinkId, Machine, Time};
@@ -42,36 +42,25 @@
 //! # }
 //! ```
 //!
-//! # What a machine can rely on
+//! # Panics
 //!
-//! Besides the contract every driver keeps (see [`relay_proto::Action`]):
+//! Whatever starts or listens ([`spawn`], [`spawn_with`], [`mail::Client::start`], [`mail::Relay::start`], and the handles'
+//! `listen` functions) panics outside a tokio runtime with I/O and time enabled.
 //!
-//! - Time is nanoseconds since [`spawn`], on tokio's clock, so a test may pause and advance it.
-//! - A link is read only as far as [`read_limit`](relay_proto::Machine::read_limit) allows. Up to three frames
-//!   may still arrive after it has become zero: they were read before. The limit of a link is asked for again
-//!   after every input or action on it, and after every wake-up while it is zero.
-//! - All frames sent in one go are flushed once.
-//! - A machine that ends closes its listeners and, with [`GOING_AWAY`](relay_proto::CloseCode::GOING_AWAY), its links.
+//! # Time
+//!
+//! It is tokio's own, so a test may pause and advance it.
 
-mod accept;
-mod context;
-mod dial;
 mod driver;
-mod hub;
-mod link;
 pub mod mail;
-mod tls;
-mod transport;
+mod runtime;
 
 pub use driver::{Driver, spawn, spawn_with};
-pub use relay_proto::{Application, Stopped};
-pub use relay_transport::{
-    Config, seed,
-    tls::{TlsError, certificates_from_pem},
+pub use relay_async::{
+    Application, CertificateDer, Config, Listening, Stopped, TlsAcceptor, TlsError,
+    certificates_from_pem, seed, tls_acceptor,
 };
-pub use rustls::pki_types::CertificateDer;
-pub use tls::tls_acceptor;
-pub use tokio_rustls::TlsAcceptor;
+pub use runtime::Tokio;
 
 /// The README's example, compiled with the other examples.
 #[cfg(doctest)]

@@ -2,7 +2,7 @@
 
 use relay_proto::{CloseCode, Closure, OpenError};
 use rustls::CertificateError;
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 use tungstenite::{
     self,
     error::{CapacityError, ProtocolError},
@@ -97,6 +97,22 @@ pub fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
         endpoint,
         detail: io_detail(error),
     }
+}
+
+/// None of the host's addresses could be connected to.
+pub fn all_unreachable(endpoint: String, attempts: &[(SocketAddr, io::Error)]) -> OpenError {
+    let detail = match attempts {
+        [] => "the host has no address".to_owned(),
+        [(_, error)] => io_detail(error),
+        attempts => {
+            let tried: Vec<_> = attempts
+                .iter()
+                .map(|(address, error)| format!("{address} ({})", io_detail(error)))
+                .collect();
+            format!("tried {}", tried.join(", "))
+        }
+    };
+    OpenError::Unreachable { endpoint, detail }
 }
 
 /// This side cannot do TLS with that peer.

@@ -24,6 +24,7 @@
 
 mod config;
 pub mod fault;
+pub mod happy_eyeballs;
 pub mod tls;
 pub mod websocket;
 

@@ -1,6 +1,4 @@
-//! A transport for programs that send with [lettre].
-//!
-//! One line changes: where the program made lettre's own transport, it makes a [`RelayTransport`].
+//! A transport for programs that send with lettre, on tokio: see [`relay_async::mail::lettre`].
 //!
 //! ```no_run
 //! use lettre::{AsyncTransport, Message};
@@ -8,98 +6,22 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Was: AsyncSmtpTransport::<Tokio1Executor>::from_url("smtps://…")?.build()
 //! let mailer = RelayTransport::from_url("wss://relay.example/", "my key")?;
-//!
 //! let message = Message::builder()
 //!     .from("Alice <alice@example.org>".parse()?)
 //!     .to("Bob <bob@example.net>".parse()?)
 //!     .subject("Hello")
 //!     .message_id(None)
 //!     .body("Hello, Bob.\n".to_owned())?;
-//! match mailer.send(message).await {
-//!     Ok(receipt) => println!("{}; refused: {:?}", receipt.reply, receipt.rejected),
-//!     Err(error) if error.is_transient() => println!("another time: {error}"),
-//!     Err(error) => println!("{:?}: {error}", error.status()),
-//! }
+//! let receipt = mailer.send(message).await?;
+//! println!("{}; refused: {:?}", receipt.reply, receipt.rejected);
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! # What is other than with lettre's transport
-//!
-//! - One refused recipient does not sink the message: the others get it, and [`Receipt::rejected`] names the one with its
-//!   reply. The result is an error only where nobody got the message.
-//! - Messages are queued, retried and carried over a lost connection by the client; sending a message waits for its
-//!   outcome. There is no pool to be sized: clones share one client and one link.
-//! - No `Message-ID` is added to a message without one; `.message_id(None)` has lettre's builder make one. Bcc is lettre's
-//!   matter, too: its builder puts those recipients on the paths and leaves them out of the header.
 
-use super::Client;
-use crate::Config;
-use ::lettre::AsyncTransport;
-use async_trait::async_trait;
-use bytes::Bytes;
-use relay_proto::{
-    EndpointError,
-    mail::{
-        client::{ClientConfig, Receipt},
-        lettre::{Paths, submission},
-        wire::ApiKey,
-    },
-};
-use std::time::Duration;
+use crate::Tokio;
 
-pub use relay_proto::mail::lettre::Error;
+pub use relay_async::mail::lettre::Error;
 
 /// Sends lettre's messages through a relay. Cheap to clone; all clones are the same client.
-#[derive(Clone, Debug)]
-pub struct RelayTransport(Client);
-
-impl RelayTransport {
-    /// A client for the relay at `url` (`wss://` or `ws://`), with the defaults for everything else. For more choice make a
-    /// [`Client`] and turn it into a transport with `from`.
-    ///
-    /// The key is not part of the URL, which ends up in logs.
-    ///
-    /// # Errors
-    ///
-    /// Where `url` is no WebSocket URL.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with I/O and time enabled.
-    pub fn from_url(url: &str, api_key: &str) -> Result<Self, EndpointError> {
-        let config = ClientConfig::new(url.parse()?, ApiKey::new(api_key));
-        Ok(Client::start(config, Config::default()).into())
-    }
-
-    /// The client below, for what lettre has no word for: priorities, the queue, events, raw dialogues.
-    pub const fn client(&self) -> &Client {
-        &self.0
-    }
-}
-
-impl From<Client> for RelayTransport {
-    fn from(client: Client) -> Self {
-        Self(client)
-    }
-}
-
-#[async_trait]
-impl AsyncTransport for RelayTransport {
-    type Ok = Receipt;
-    type Error = Error;
-
-    async fn send_raw(&self, paths: &Paths, content: &[u8]) -> Result<Receipt, Error> {
-        let submission = submission(paths, Bytes::copy_from_slice(content))?;
-        Ok(self.0.send(submission).await?)
-    }
-
-    /// Takes no more messages and waits until those it has are settled, however long the client tries.
-    ///
-    /// [`Client::shutdown`] waits for a limited time and hands back what is left.
-    async fn shutdown(&self) {
-        self.0.shutdown(Duration::MAX).await;
-    }
-}
+pub type RelayTransport = relay_async::mail::lettre::RelayTransport<Tokio>;

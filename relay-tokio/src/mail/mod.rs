@@ -1,14 +1,31 @@
 //! Mail on tokio: handles to the machines of [`relay_proto::mail`].
+//!
+//! ```no_run
+//! use relay_proto::{mail::{client::{ClientConfig, Submission}, wire::ApiKey}, smtp::{Address, Envelope}};
+//! use relay_tokio::{Config, mail::Client};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = ClientConfig::new("wss://relay.example/".parse()?, ApiKey::new("the key"));
+//! let client = Client::start(config, Config::default());
+//! let alice: Address = "alice@example.org".parse()?;
+//! let bob: Address = "bob@example.net".parse()?;
+//! let envelope = Envelope::new(alice, [bob])?;
+//! let receipt = client.send(Submission::message(envelope, "Subject: hello\r\n\r\nHello, Bob.\r\n".into())).await?;
+//! println!("accepted: {}", receipt.reply);
+//! # Ok(())
+//! # }
+//! ```
 
-mod client;
+use crate::Tokio;
+
 #[cfg(feature = "lettre")]
 pub mod lettre;
-mod news;
-mod relay;
 
-pub use client::{Client, Ticket};
-pub use relay::{KeyDirectory, Relay};
-pub use relay_proto::{
-    Missed,
-    mail::{client::SendError, relay::Presented},
-};
+pub use relay_async::mail::{KeyDirectory, Missed, Presented, SendError, Ticket};
+
+/// A running mail client. Cheap to clone; all clones are the same client.
+pub type Client = relay_async::mail::Client<Tokio>;
+
+/// A running mail relay. Cheap to clone; all clones are the same relay.
+pub type Relay = relay_async::mail::Relay<Tokio>;

@@ -1,22 +1,5 @@
 //! The mail client: takes submissions, keeps one link to a relay while there is something to send, and
 //! settles every submission exactly once.
-//!
-//! # States
-//!
-//! [`ConnectionState::successors`] as a table:
-//!
-//! | state | may become |
-//! | --- | --- |
-//! | Disconnected | Connecting |
-//! | Connecting | Connected, Reconnecting, Failed, Disconnected |
-//! | Connected | Authenticating |
-//! | Authenticating | Authenticated, Reconnecting, Failed, Disconnected |
-//! | Authenticated | ChannelOpening, Reconnecting, Failed, Disconnected |
-//! | ChannelOpening | ChannelReady, ChannelError, Reconnecting, Failed, Disconnected |
-//! | ChannelReady | Authenticated, ChannelError, Reconnecting, Failed, Disconnected |
-//! | ChannelError | Authenticated, Reconnecting, Failed, Disconnected |
-//! | Reconnecting | Connecting, Disconnected |
-//! | Failed | Connecting, Disconnected |
 
 mod channel;
 mod config;

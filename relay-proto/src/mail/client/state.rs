@@ -3,6 +3,24 @@
 use core::fmt;
 
 /// Where the client's connection to its relay stands.
+///
+#[doc = include_str!("states.svg")]
+///
+/// From every state in the frame the link may be given up or lost: each has the three arrows that leave the frame.
+/// The same ([`successors`](Self::successors)) as a table:
+///
+/// | state | may become |
+/// | --- | --- |
+/// | Disconnected | Connecting |
+/// | Connecting | Connected, Reconnecting, Failed, Disconnected |
+/// | Connected | Authenticating |
+/// | Authenticating | Authenticated, Reconnecting, Failed, Disconnected |
+/// | Authenticated | ChannelOpening, Reconnecting, Failed, Disconnected |
+/// | ChannelOpening | ChannelReady, ChannelError, Reconnecting, Failed, Disconnected |
+/// | ChannelReady | Authenticated, ChannelError, Reconnecting, Failed, Disconnected |
+/// | ChannelError | Authenticated, Reconnecting, Failed, Disconnected |
+/// | Reconnecting | Connecting, Disconnected |
+/// | Failed | Connecting, Disconnected |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(
     clippy::exhaustive_enums,

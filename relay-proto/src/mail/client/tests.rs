@@ -12,6 +12,7 @@ use alloc::{format, string::String, vec};
 use bytes::Bytes;
 
 mod corners;
+mod diagram;
 mod links;
 mod settlement;
 mod states;

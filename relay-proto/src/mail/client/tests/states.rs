@@ -157,14 +157,14 @@ fn the_transition_table_names_every_state_and_reaches_them_all() {
 
 #[test]
 fn the_documentation_shows_the_transition_table() {
-    let documentation = include_str!("../mod.rs");
+    let documentation = include_str!("../state.rs");
     for state in ConnectionState::ALL {
         let successors: Vec<_> = state
             .successors()
             .iter()
             .map(|next| format!("{next:?}"))
             .collect();
-        let row = format!("//! | {state:?} | {} |\n", successors.join(", "));
+        let row = format!("/// | {state:?} | {} |\n", successors.join(", "));
         assert!(documentation.contains(&row), "{row}");
     }
 }

@@ -1,13 +1,16 @@
 //! One open link: reads and writes at the same time until it ends, then says how it ended.
 
-use crate::transport::Transport;
+use crate::{
+    Clock,
+    runtime::{sleep, timeout},
+    transport::Transport,
+};
+use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use relay_proto::{CloseCode, Closure, Frame, Input, LinkId};
-use std::{future::poll_fn, pin::pin, sync::Mutex, time::Duration};
+use std::{future::poll_fn, sync::Mutex, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     select,
     sync::{Notify, mpsc, watch},
-    time::{sleep, timeout},
 };
 
 /// How many frames of one link may be on their way to the machine at once.
@@ -138,23 +141,23 @@ impl Link {
     }
 
     /// Runs the link to its end, including the closing handshake, and reports [`Input::Closed`].
-    pub(crate) async fn run<T: Transport>(mut self, mut transport: T) {
+    pub(crate) async fn run<C: Clock, T: Transport>(mut self, mut transport: T) {
         let (id, facts, close_timeout) = (self.id, self.facts.clone(), self.close_timeout);
         let mut leave = self.leave.clone();
         let overdue = async {
             // An error says that the hub has ended, which closes the link as well.
             let _ = leave.wait_for(|leave| leave.closing).await;
-            sleep(close_timeout).await;
+            sleep::<C>(close_timeout).await;
         };
         let ended = async {
-            let why = match self.converse(&mut transport).await {
+            let why = match self.converse::<C, T>(&mut transport).await {
                 End::Asked { code, reason } => {
                     transport.say_goodbye(code, &reason).await;
                     Closure::Local
                 }
                 End::Broken(why) => {
                     // Whether the peer hears it or not, the link has ended.
-                    let _ = timeout(close_timeout, transport.answer(&why)).await;
+                    let _ = timeout::<C, _>(close_timeout, transport.answer(&why)).await;
                     why
                 }
             };
@@ -168,12 +171,12 @@ impl Link {
         };
         let _ = facts.send(Input::Closed { link: id, why }.into()).await;
         if transport_works {
-            let _ = timeout(close_timeout, drain(transport.socket())).await;
+            let _ = timeout::<C, _>(close_timeout, drain(&mut transport.into_socket())).await;
         }
     }
 
     /// Reads and writes at the same time until one side has enough.
-    async fn converse<T: Transport>(&mut self, transport: &mut T) -> End {
+    async fn converse<C: Clock, T: Transport>(&mut self, transport: &mut T) -> End {
         let Self {
             id,
             orders,
@@ -201,7 +204,7 @@ impl Link {
                 Ok(asked) => asked,
                 Err(why) => {
                     // A peer that hangs up has often said why; what it said is still to be read.
-                    sleep(*close_timeout).await;
+                    sleep::<C>(*close_timeout).await;
                     End::Broken(why)
                 }
             }
@@ -341,13 +344,13 @@ impl<T: Transport> Reader<'_, T> {
 /// never see what was sent last.
 pub(crate) async fn drain<S>(socket: &mut S)
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    if socket.shutdown().await.is_err() {
+    if socket.close().await.is_err() {
         return;
     }
     let mut discarded = [0; 1024];
-    while matches!(pin!(socket.read(&mut discarded)).await, Ok(1..)) {}
+    while matches!(socket.read(&mut discarded).await, Ok(1..)) {}
 }
 
 #[cfg(test)]

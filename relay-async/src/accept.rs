@@ -1,22 +1,20 @@
 //! Accepts links: a loop per listener, a task per connection.
 
 use crate::{
+    Runtime, TlsAcceptor,
     context::Context,
     link::{self, Fact},
-    transport::{ByteStream, Socket, Transport, WebSocket},
+    runtime::{sleep, timeout},
+    transport::{ByteStream, Transport, WebSocket},
 };
+use futures_util::AsyncWriteExt;
 use relay_proto::Input;
 use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, websocket};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
     select,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
-use tokio_tungstenite::{WebSocketStream, accept_async_with_config, tungstenite::protocol::Role};
 
 /// What a listener expects of a connection.
 #[derive(Clone)]
@@ -36,7 +34,7 @@ pub(crate) struct Door {
 }
 
 /// Accepts connections until the hub ends.
-pub(crate) async fn accept(listener: TcpListener, door: Door) {
+pub(crate) async fn accept<R: Runtime>(listener: R::Listener, door: Door) {
     let handshakes = Arc::new(Semaphore::new(door.context.config.max_handshakes.max(1)));
     let mut ending = door.ending.clone();
     let accepting = async {
@@ -45,14 +43,14 @@ pub(crate) async fn accept(listener: TcpListener, door: Door) {
                 .acquire_owned()
                 .await
                 .expect("the semaphore is never closed");
-            match listener.accept().await {
-                Ok((tcp, peer)) => {
-                    tokio::spawn(door.clone().receive(tcp, peer, permit));
+            match R::accept(&listener).await {
+                Ok((socket, peer)) => {
+                    R::spawn(door.clone().receive::<R>(socket, peer, permit));
                 }
                 Err(error) if fault::is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
-                    sleep(PAUSE_AFTER_FAILED_ACCEPT).await;
+                    sleep::<R>(PAUSE_AFTER_FAILED_ACCEPT).await;
                 }
             }
         }
@@ -65,31 +63,34 @@ pub(crate) async fn accept(listener: TcpListener, door: Door) {
 
 impl Door {
     /// Makes a link of a connection and runs it. The permit is held as long as the peer has proved nothing.
-    async fn receive(self, tcp: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        // It fails only on a connection that is gone, which the first read tells as well.
-        let _ = tcp.set_nodelay(true);
+    async fn receive<R: Runtime>(
+        self,
+        socket: R::Socket,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
         let tls = match &self.kind {
             Kind::WebSocket(tls) => tls.clone(),
             Kind::Stream => {
                 drop(permit);
-                return self.enter(peer, ByteStream::new(tcp)).await;
+                return self.enter::<R>(peer, ByteStream::<R>::new(socket)).await;
             }
         };
         let mut ending = self.ending.clone();
-        let upgraded = timeout(self.context.config.handshake_timeout, async {
-            let socket: Box<dyn Socket> = match tls {
-                Some(tls) => Box::new(tls.accept(tcp).await?),
-                None => Box::new(tcp),
+        let upgraded = timeout::<R, _>(self.context.config.handshake_timeout, async {
+            let socket = match tls {
+                Some(tls) => R::tls_accept(socket, tls).await?,
+                None => socket,
             };
-            self.upgrade(socket).await
+            self.upgrade::<R>(socket).await
         });
         let upgraded = select! {
             _ = ending.wait_for(|ending| *ending) => return,
-            upgraded = upgraded => upgraded.unwrap_or_else(|elapsed| Err(elapsed.into())),
+            upgraded = upgraded => upgraded.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())),
         };
         drop(permit);
         match upgraded {
-            Ok(websocket) => self.enter(peer, websocket).await,
+            Ok(websocket) => self.enter::<R>(peer, websocket).await,
             Err(error) => tracing::debug!(%peer, %error, "connection not accepted"),
         }
     }
@@ -97,25 +98,24 @@ impl Door {
     /// The server's half of the opening handshake (RFC 6455, section 4.2).
     ///
     /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
-    async fn upgrade(&self, mut socket: Box<dyn Socket>) -> io::Result<WebSocket<Box<dyn Socket>>> {
+    async fn upgrade<R: Runtime>(&self, socket: R::Socket) -> io::Result<WebSocket<R>> {
         let config = websocket::config(self.context.config.max_frame_bytes);
-        // The socket is lent, so that a client that asks for something else still gets an answer.
-        match accept_async_with_config(&mut socket, Some(config)).await {
-            Ok(_) => {}
-            Err(error) => {
+        match R::websocket_accept(socket, config).await {
+            Ok(websocket) => Ok(WebSocket(websocket)),
+            Err((mut socket, error)) => {
+                // A client that asks for something else still gets an answer.
                 if let Some(answer) = fault::refusal(&error) {
                     socket.write_all(answer.as_bytes()).await?;
+                    socket.flush().await?;
                     link::drain(&mut socket).await;
                 }
-                return Err(io::Error::other(error));
+                Err(io::Error::other(error))
             }
         }
-        let websocket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await;
-        Ok(WebSocket(websocket))
     }
 
     /// Announces the link and runs it to its end.
-    async fn enter(self, peer: SocketAddr, transport: impl Transport) {
+    async fn enter<R: Runtime>(self, peer: SocketAddr, transport: impl Transport) {
         let id = self.context.next_accepted();
         let close_timeout = self.context.config.close_timeout;
         let (handle, link) = link::new(id, self.facts, close_timeout);
@@ -127,6 +127,6 @@ impl Door {
             handle: Some(handle),
         })
         .await;
-        link.run(transport).await;
+        link.run::<R, _>(transport).await;
     }
 }

@@ -1,25 +1,21 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
+use crate::Runtime;
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
 use relay_transport::{PIECE, fault, websocket};
 use std::{
+    cell::RefCell,
     future::Future,
-    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
-
-/// TCP, or TLS over it.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+use tungstenite::Message;
 
 /// One open connection, as the link's task drives it.
 pub(crate) trait Transport: Send {
-    type Socket: Socket;
+    type Socket: AsyncRead + AsyncWrite + Unpin + Send;
 
     /// The next frame of at most `limit` bytes. Cancel-safe. Not called again after an error.
     fn poll_frame(
@@ -44,14 +40,14 @@ pub(crate) trait Transport: Send {
     fn answer(&mut self, why: &Closure) -> impl Future<Output = ()> + Send;
 
     /// What is below.
-    fn socket(&mut self) -> &mut Self::Socket;
+    fn into_socket(self) -> Self::Socket;
 }
 
 /// A WebSocket, client or server.
-pub(crate) struct WebSocket<S>(pub(crate) WebSocketStream<S>);
+pub(crate) struct WebSocket<R: Runtime>(pub(crate) R::WebSocket);
 
-impl<S: Socket> Transport for WebSocket<S> {
-    type Socket = S;
+impl<R: Runtime> Transport for WebSocket<R> {
+    type Socket = R::Socket;
 
     fn poll_frame(
         &mut self,
@@ -101,12 +97,12 @@ impl<S: Socket> Transport for WebSocket<S> {
         }
     }
 
-    fn socket(&mut self) -> &mut S {
-        self.0.get_mut()
+    fn into_socket(self) -> R::Socket {
+        R::into_socket(self.0)
     }
 }
 
-impl<S: Socket> WebSocket<S> {
+impl<R: Runtime> WebSocket<R> {
     async fn send_close(&mut self, code: CloseCode, reason: &str) -> bool {
         let close = websocket::close_frame(code, reason);
         self.0.send(Message::Close(Some(close))).await.is_ok()
@@ -114,21 +110,24 @@ impl<S: Socket> WebSocket<S> {
 }
 
 /// A byte stream; every frame is a run of its bytes.
-pub(crate) struct ByteStream<S> {
-    socket: S,
+pub(crate) struct ByteStream<R: Runtime> {
+    socket: R::Socket,
     unwritten: BytesMut,
 }
 
-impl<S> ByteStream<S> {
-    pub(crate) fn new(socket: S) -> Self {
+thread_local! {
+    /// What a byte stream is read into: a silent link holds no buffer, and a frame no more memory than it has bytes.
+    static SPACE: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
+}
+
+impl<R: Runtime> ByteStream<R> {
+    pub(crate) fn new(socket: R::Socket) -> Self {
         Self {
             socket,
             unwritten: BytesMut::new(),
         }
     }
-}
 
-impl<S: Socket> ByteStream<S> {
     fn poll_write_below(
         &mut self,
         context: &mut Context<'_>,
@@ -147,22 +146,23 @@ impl<S: Socket> ByteStream<S> {
     }
 }
 
-impl<S: Socket> Transport for ByteStream<S> {
-    type Socket = S;
+impl<R: Runtime> Transport for ByteStream<R> {
+    type Socket = R::Socket;
 
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
         limit: usize,
     ) -> Poll<Result<Frame, Closure>> {
-        // On the stack, so that a silent link holds no buffer and a frame no more memory than it has bytes.
-        let mut space = [MaybeUninit::uninit(); PIECE];
-        let mut buffer = ReadBuf::uninit(&mut space[..limit.min(PIECE)]);
-        ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer)).map_err(fault::lost)?;
-        if buffer.filled().is_empty() {
-            return Poll::Ready(Err(fault::end_of_stream()));
-        }
-        Poll::Ready(Ok(Frame::Binary(Bytes::copy_from_slice(buffer.filled()))))
+        SPACE.with_borrow_mut(|space| {
+            let space = &mut space[..limit.min(PIECE)];
+            let read = Pin::new(&mut self.socket).poll_read(context, space);
+            let count = ready!(read).map_err(fault::lost)?;
+            if count == 0 {
+                return Poll::Ready(Err(fault::end_of_stream()));
+            }
+            Poll::Ready(Ok(Frame::Binary(Bytes::copy_from_slice(&space[..count]))))
+        })
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Closure>> {
@@ -188,12 +188,12 @@ impl<S: Socket> Transport for ByteStream<S> {
 
     async fn say_goodbye(&mut self, _code: CloseCode, _reason: &str) {
         // The link has flushed what was sent. The peer learns the end from this.
-        let _ = self.socket.shutdown().await;
+        let _ = self.socket.close().await;
     }
 
     async fn answer(&mut self, _why: &Closure) {}
 
-    fn socket(&mut self) -> &mut S {
-        &mut self.socket
+    fn into_socket(self) -> R::Socket {
+        self.socket
     }
 }

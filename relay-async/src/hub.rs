@@ -1,31 +1,35 @@
 //! The loop around the pump: one task that owns machine and application.
 
 use crate::{
+    Runtime,
     context::Context,
     dial::dial,
     driver::Command,
     link::{self, Fact, Handle},
 };
+use futures_util::future::{AbortHandle, abortable};
 use relay_proto::{
     Action, Application, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time,
 };
 use relay_transport::{FAR, fault};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    marker::PhantomData,
     pin::pin,
     sync::Arc,
+    task::Poll,
+    time::Instant,
 };
 use tokio::{
     select,
     sync::{mpsc, watch},
-    task::{AbortHandle, yield_now},
-    time::{Instant, sleep_until},
 };
 
 /// Steps of the machine between two chances for the other tasks of the runtime.
 const STEPS_PER_TURN: usize = 256;
 
-pub(crate) struct Hub<M, A> {
+pub(crate) struct Hub<R, M, A> {
     pump: Pump<M>,
     application: A,
     /// The machine's time zero.
@@ -41,6 +45,7 @@ pub(crate) struct Hub<M, A> {
     /// False while the machine runs, then true; gone when the last link is.
     stage: watch::Sender<bool>,
     context: Arc<Context>,
+    runtime: PhantomData<R>,
 }
 
 struct Entry {
@@ -56,8 +61,9 @@ enum Turn {
     Finished,
 }
 
-impl<M, A> Hub<M, A>
+impl<R, M, A> Hub<R, M, A>
 where
+    R: Runtime,
     M: Machine + Send + 'static,
     A: Application<M>,
 {
@@ -72,7 +78,7 @@ where
         Self {
             pump: Pump::new(machine),
             application,
-            epoch: Instant::now(),
+            epoch: R::now(),
             commands,
             facts,
             reports,
@@ -80,11 +86,14 @@ where
             unsettled: BTreeSet::new(),
             stage,
             context,
+            runtime: PhantomData,
         }
     }
 
     pub(crate) async fn run(mut self) {
-        let mut alarm = pin!(sleep_until(self.epoch));
+        let mut alarm = pin!(R::sleep_until(self.epoch));
+        // When it rings; none once it has.
+        let mut alarm_at = None;
         let mut abandoned = false;
         loop {
             let deadline = match self.turn() {
@@ -98,8 +107,9 @@ where
             self.settle();
             if let Some(deadline) = deadline {
                 let at = self.instant(deadline.at);
-                if alarm.deadline() != at {
-                    alarm.as_mut().reset(at);
+                if alarm_at != Some(at) {
+                    alarm.set(R::sleep_until(at));
+                    alarm_at = Some(at);
                 }
             }
             select! {
@@ -113,7 +123,7 @@ where
                     }
                 },
                 Some(fact) = self.facts.recv() => self.learn(fact),
-                () = alarm.as_mut(), if deadline.is_some() => {}
+                () = alarm.as_mut(), if deadline.is_some() => alarm_at = None,
             }
         }
         self.end().await;
@@ -139,8 +149,13 @@ where
             Action::Open { link, endpoint } => {
                 let close_timeout = self.context.config.close_timeout;
                 let (handle, task) = link::new(link, self.reports.clone(), close_timeout);
-                let dialling = dial(task, endpoint, Arc::clone(&self.context));
-                let opening = Some(tokio::spawn(dialling).abort_handle());
+                let (dialling, opening) =
+                    abortable(dial::<R>(task, endpoint, Arc::clone(&self.context)));
+                R::spawn(async {
+                    // The hub that aborts it has no need to be told.
+                    let _ = dialling.await;
+                });
+                let opening = Some(opening);
                 self.links.insert(link, Entry { handle, opening });
             }
             Action::Send { link, frame } => {
@@ -217,7 +232,7 @@ where
     }
 
     fn now(&self) -> Time {
-        Time::ZERO.after(self.epoch.elapsed())
+        Time::ZERO.after(R::now().duration_since(self.epoch))
     }
 
     fn instant(&self, time: Time) -> Instant {
@@ -247,4 +262,18 @@ where
         while facts.recv().await.is_some() {}
         drop(stage);
     }
+}
+
+/// Lets the runtime's other tasks have a turn.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -1,7 +1,7 @@
 //! The handle to a running mail client.
 
 use super::news;
-use crate::{Config, Driver, seed, spawn_with};
+use crate::{Config, Driver, Runtime, seed, spawn_with};
 use futures_util::Stream;
 use relay_proto::{
     Application, Missed, Stopped, Time,
@@ -17,11 +17,11 @@ use tokio::sync::{broadcast, oneshot};
 ///
 /// ```no_run
 /// use relay_proto::{mail::{client::{ClientConfig, Submission}, wire::ApiKey}, smtp::{Address, Envelope}};
-/// use relay_tokio::{Config, mail::Client};
+/// use relay_async::{Config, Runtime, mail::Client};
 ///
-/// # async fn send() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn send<R: Runtime>() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = ClientConfig::new("wss://relay.example/".parse()?, ApiKey::new("the key"));
-/// let client = Client::start(config, Config::default());
+/// let client = Client::<R>::start(config, Config::default());
 /// let alice: Address = "alice@example.org".parse()?;
 /// let bob: Address = "bob@example.net".parse()?;
 /// let envelope = Envelope::new(alice, [bob])?;
@@ -33,16 +33,12 @@ use tokio::sync::{broadcast, oneshot};
 ///
 /// When the last clone is gone the client finishes what it has accepted, by its own rules for retries, and ends.
 #[derive(Clone, Debug)]
-pub struct Client {
-    driver: Driver<machine::Client, Desk>,
+pub struct Client<R> {
+    driver: Driver<R, machine::Client, Desk>,
 }
 
-impl Client {
-    /// Starts a client on the current tokio runtime. It opens no connection before there is something to send.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with I/O and time enabled.
+impl<R: Runtime> Client<R> {
+    /// Starts a client on the current runtime. It opens no connection before there is something to send.
     pub fn start(config: ClientConfig, transport: Config) -> Self {
         let machine = machine::Client::new(config, seed(), Time::ZERO);
         let driver = spawn_with(machine, transport, |_| Desk {
@@ -131,7 +127,7 @@ impl Client {
     /// [`Stopped`] after the client has ended.
     pub async fn events(
         &self,
-    ) -> Result<impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<>, Stopped> {
+    ) -> Result<impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<R>, Stopped> {
         let subscribed = self.driver.call(|_, desk, _| desk.news.subscribe()).await?;
         Ok(news::stream(subscribed))
     }

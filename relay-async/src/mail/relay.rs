@@ -1,7 +1,7 @@
 //! The handle to a running mail relay.
 
 use super::news;
-use crate::{Config, Driver, seed, spawn_with};
+use crate::{Config, Driver, Listening, Runtime, TlsAcceptor, runtime::timeout, seed, spawn_with};
 use futures_util::Stream;
 use relay_proto::{
     Application, LinkId, Missed, Stopped, Time,
@@ -11,8 +11,7 @@ use relay_proto::{
     },
 };
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::broadcast, task::AbortHandle, time::timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::broadcast;
 
 /// Knows which keys are good, and what their holders may send.
 ///
@@ -38,10 +37,9 @@ where
 ///
 /// ```no_run
 /// use relay_proto::{StreamAddress, mail::{relay::{Policy, RelayConfig}, wire::{ApiKey, Denied}}};
-/// use relay_tokio::{Config, mail::{Presented, Relay}};
-/// use tokio::net::TcpListener;
+/// use relay_async::{Config, Runtime, mail::{Presented, Relay}};
 ///
-/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn serve<R: Runtime>(listener: R::Listener) -> Result<(), Box<dyn std::error::Error>> {
 /// let upstream = StreamAddress::new("mx.example.net", 25, false);
 /// let good = ApiKey::new("the key");
 /// let keys = move |presented: Presented| {
@@ -51,34 +49,32 @@ where
 ///         Err(Denied::for_good("unknown key"))
 ///     }
 /// };
-/// let relay = Relay::start(RelayConfig::new(upstream, "relay.example".parse()?), keys, Config::default());
-/// relay.listen(TcpListener::bind("0.0.0.0:8025").await?, None);
+/// let config = RelayConfig::new(upstream, "relay.example".parse()?);
+/// let relay = Relay::<R>::start(config, keys, Config::default());
+/// relay.listen(listener, None);
 /// relay.finished().await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Relay {
-    driver: Driver<machine::Relay, Desk>,
+pub struct Relay<R> {
+    driver: Driver<R, machine::Relay, Desk>,
 }
 
-impl Relay {
-    /// Starts a relay on the current tokio runtime. It takes clients once it [listens](Self::listen).
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime with I/O and time enabled.
+impl<R: Runtime> Relay<R> {
+    /// Starts a relay on the current runtime. It takes clients once it [listens](Self::listen).
     pub fn start(config: RelayConfig, keys: impl KeyDirectory, transport: Config) -> Self {
         let patience = config.authentication_timeout;
         let machine = machine::Relay::new(config, seed());
         let keys = Arc::new(keys);
-        let driver = spawn_with(machine, transport, |driver| {
+        let driver = spawn_with(machine, transport, |driver: &Driver<R, _, _>| {
             let driver = driver.clone();
             let decide = move |link, presented| {
                 let (driver, keys) = (driver.clone(), Arc::clone(&keys));
-                tokio::spawn(async move {
+                R::spawn(async move {
                     // Else a directory that hangs would collect a task from every client that comes and goes.
-                    let Ok(verdict) = timeout(patience, keys.look_up(presented)).await else {
+                    let asking = timeout::<R, _>(patience, keys.look_up(presented));
+                    let Some(verdict) = asking.await else {
                         return;
                     };
                     // A relay that has ended meanwhile needs no verdict.
@@ -99,11 +95,7 @@ impl Relay {
     }
 
     /// Takes clients from this listener, with TLS where `tls` is given, until the relay ends or the handle is aborted.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
-    pub fn listen(&self, listener: TcpListener, tls: Option<TlsAcceptor>) -> AbortHandle {
+    pub fn listen(&self, listener: R::Listener, tls: Option<TlsAcceptor>) -> Listening {
         self.driver.listen_websocket(listener, tls)
     }
 
@@ -115,7 +107,7 @@ impl Relay {
     /// [`Stopped`] after the relay has ended.
     pub async fn events(
         &self,
-    ) -> Result<impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<>, Stopped> {
+    ) -> Result<impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<R>, Stopped> {
         let subscribed = self.driver.call(|_, desk, _| desk.news.subscribe()).await?;
         Ok(news::stream(subscribed))
     }

@@ -1,10 +1,11 @@
 use super::*;
+use crate::test_clock::TestClock;
+use futures_util::io::Cursor;
 use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::io::DuplexStream;
 
 /// What a transport was asked to do, and what it answers.
 #[derive(Clone, Default)]
@@ -21,11 +22,10 @@ struct Calls {
 
 struct Counting {
     counts: Counts,
-    socket: DuplexStream,
 }
 
 impl Transport for Counting {
-    type Socket = DuplexStream;
+    type Socket = Cursor<Vec<u8>>;
 
     fn poll_frame(&mut self, _: &mut Context<'_>, limit: usize) -> Poll<Result<Frame, Closure>> {
         let mut calls = self.counts.0.lock().unwrap();
@@ -61,8 +61,8 @@ impl Transport for Counting {
 
     async fn answer(&mut self, _: &Closure) {}
 
-    fn socket(&mut self) -> &mut DuplexStream {
-        &mut self.socket
+    fn into_socket(self) -> Self::Socket {
+        Cursor::default()
     }
 }
 
@@ -76,7 +76,7 @@ struct Rig {
 impl Rig {
     /// The next fact; none once the link's task is gone.
     async fn next(&mut self) -> Option<Input> {
-        let next = timeout(Duration::from_secs(30), self.facts.recv());
+        let next = timeout::<TestClock, _>(Duration::from_secs(30), self.facts.recv());
         next.await.expect("hangs").map(|fact| fact.input)
     }
 }
@@ -103,10 +103,9 @@ fn frame(number: usize) -> Frame {
 
 impl Rig {
     fn start(&mut self) {
-        let (socket, _peer) = tokio::io::duplex(64);
         let counts = self.counts.clone();
         let link = self.link.take().unwrap();
-        tokio::spawn(link.run(Counting { counts, socket }));
+        tokio::spawn(link.run::<TestClock, _>(Counting { counts }));
     }
 }
 
@@ -154,7 +153,7 @@ async fn a_ping_is_flushed_although_nothing_is_sent() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(30), flushed)
+    timeout::<TestClock, _>(Duration::from_secs(30), flushed)
         .await
         .expect("no flush");
 }

@@ -1,0 +1,53 @@
+//! What all tasks of one hub share.
+
+use relay_proto::LinkId;
+use relay_transport::{Config, tls};
+use rustls::ClientConfig;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+use tokio::sync::{OnceCell, oneshot};
+
+/// What all tasks of one hub share.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    accepted: AtomicU64,
+    tls: OnceCell<Arc<ClientConfig>>,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            accepted: AtomicU64::new(0),
+            tls: OnceCell::new(),
+        }
+    }
+
+    /// The id of the next accepted link.
+    pub(crate) fn next_accepted(&self) -> LinkId {
+        LinkId::accepted(self.accepted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How to be a TLS client, made when it is first needed.
+    pub(crate) async fn tls_client(&self) -> Result<Arc<ClientConfig>, String> {
+        let make = || async {
+            let extra_roots = self.config.extra_roots.clone();
+            let (made, config) = oneshot::channel();
+            // It reads the platform's certificates, and nothing may wait for a disk on a task.
+            thread::Builder::new()
+                .name("relay-tls-roots".to_owned())
+                .spawn(move || made.send(tls::client_config(extra_roots)))
+                .map_err(|error| error.to_string())?;
+            config
+                .await
+                .map_err(|_| "the platform's certificates cannot be read".to_owned())?
+                .map_err(|error| error.to_string())
+        };
+        self.tls.get_or_try_init(make).await.cloned()
+    }
+}

@@ -1,0 +1,183 @@
+//! The handle applications hold.
+
+use crate::{
+    Runtime,
+    accept::{self, Door, Kind},
+    context::Context,
+    hub::Hub,
+    link::Fact,
+};
+use futures_util::future::{AbortHandle, abortable};
+use relay_proto::{Application, Machine, Stopped, Time};
+use relay_transport::Config;
+use rustls::ServerConfig;
+use std::{fmt, marker::PhantomData, sync::Arc};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A TLS server: see [`tls_acceptor`](crate::tls_acceptor).
+pub type TlsAcceptor = Arc<ServerConfig>;
+
+pub(crate) type Command<M, A> = Box<dyn FnOnce(&mut M, &mut A, Time) + Send>;
+
+/// Calls that may wait for the hub; further callers wait their turn.
+const COMMANDS: usize = 64;
+
+/// Facts that may wait for the hub; links with more wait, and so do their peers.
+const FACTS: usize = 256;
+
+/// Runs `machine` and `application` on a task of their own and returns the handle to them.
+pub fn spawn<R, M, A>(machine: M, application: A, config: Config) -> Driver<R, M, A>
+where
+    R: Runtime,
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    spawn_with(machine, config, |_| application)
+}
+
+/// Like [`spawn`], for an application that needs the handle: `make` gets it before anything runs.
+///
+/// As long as the application keeps the handle, [`Application::handle_abandoned`] is not called.
+pub fn spawn_with<R, M, A>(
+    machine: M,
+    config: Config,
+    make: impl FnOnce(&Driver<R, M, A>) -> A,
+) -> Driver<R, M, A>
+where
+    R: Runtime,
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    let (command, commands) = mpsc::channel(COMMANDS);
+    let (fact, facts) = mpsc::channel(FACTS);
+    let (stage, ending) = watch::channel(false);
+    let context = Arc::new(Context::new(config));
+    let driver = Driver {
+        commands: command,
+        facts: fact.downgrade(),
+        context: Arc::clone(&context),
+        ending,
+        runtime: PhantomData,
+    };
+    let application = make(&driver);
+    let hub = Hub::<R, M, A>::new(
+        machine,
+        application,
+        commands,
+        (fact, facts),
+        stage,
+        context,
+    );
+    R::spawn(hub.run());
+    driver
+}
+
+/// The handle to a running machine and its application. Cheap to clone.
+///
+/// Dropping it does not end the machine: see [`Application::handle_abandoned`].
+pub struct Driver<R, M, A> {
+    commands: mpsc::Sender<Command<M, A>>,
+    facts: mpsc::WeakSender<Fact>,
+    context: Arc<Context>,
+    ending: watch::Receiver<bool>,
+    runtime: PhantomData<R>,
+}
+
+impl<R, M, A> Clone for Driver<R, M, A> {
+    fn clone(&self) -> Self {
+        Self {
+            commands: self.commands.clone(),
+            facts: self.facts.clone(),
+            context: Arc::clone(&self.context),
+            ending: self.ending.clone(),
+            runtime: PhantomData,
+        }
+    }
+}
+
+impl<R, M, A> fmt::Debug for Driver<R, M, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("ending", &*self.ending.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Runtime, M: Machine + 'static, A: 'static> Driver<R, M, A> {
+    /// Runs `command` between two steps of the machine and returns its result.
+    ///
+    /// Calls of one task run in order. `command` must not block. Cancel-safe in this sense: a future that is
+    /// dropped before the hub has accepted the command does nothing; dropped later, it loses the result
+    /// only, and the command runs all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] where the machine ended before the command could run.
+    pub async fn call<T, F>(&self, command: F) -> Result<T, Stopped>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut M, &mut A, Time) -> T + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let command: Command<M, A> = Box::new(move |machine, application, now| {
+            // The caller may have gone; the command has run all the same.
+            let _ = answer.send(command(machine, application, now));
+        });
+        self.commands.send(command).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Waits until the machine has ended and its links are closed.
+    pub async fn finished(&self) {
+        let mut ending = self.ending.clone();
+        // The sender goes last, also when the hub's task dies of a panic.
+        while ending.changed().await.is_ok() {}
+    }
+
+    /// Accepts WebSockets, with TLS where `tls` is given, until the machine ends or the handle is aborted.
+    ///
+    /// Aborting it stops accepting and closes the listener; links already accepted live on.
+    pub fn listen_websocket(&self, listener: R::Listener, tls: Option<TlsAcceptor>) -> Listening {
+        self.listen(listener, Kind::WebSocket(tls))
+    }
+
+    /// Accepts plain byte streams, until the machine ends or the handle is aborted.
+    pub fn listen_stream(&self, listener: R::Listener) -> Listening {
+        self.listen(listener, Kind::Stream)
+    }
+
+    fn listen(&self, listener: R::Listener, kind: Kind) -> Listening {
+        let facts = self.facts.clone();
+        let context = Arc::clone(&self.context);
+        let ending = self.ending.clone();
+        let accepting = async move {
+            // None: the machine has ended already.
+            if let Some(facts) = facts.upgrade() {
+                let door = Door {
+                    kind,
+                    facts,
+                    context,
+                    ending,
+                };
+                accept::accept::<R>(listener, door).await;
+            }
+        };
+        let (accepting, abort) = abortable(accepting);
+        R::spawn(async {
+            // Aborted or at its end, there is nobody to tell.
+            let _ = accepting.await;
+        });
+        Listening(abort)
+    }
+}
+
+/// A listener at work. Dropping the handle changes nothing.
+#[derive(Clone, Debug)]
+pub struct Listening(AbortHandle);
+
+impl Listening {
+    /// Stops accepting and closes the listener, soon; links already accepted live on.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+}
