@@ -55,7 +55,7 @@ mod runtime;
 
 pub use driver::{Driver, spawn, spawn_with};
 pub use relay_async::{
-    Application, CertificateDer, Config, Listening, Stopped, TlsAcceptor, TlsError,
+    Application, CertificateDer, Config, Listening, Stopped, StreamTls, TlsAcceptor, TlsError,
     certificates_from_pem, seed, tls_acceptor,
 };
 pub use runtime::AsyncStd;

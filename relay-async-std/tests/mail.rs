@@ -3,7 +3,7 @@
 
 use async_std::net::TcpListener;
 use relay_async_std::{
-    Config, Driver, TlsAcceptor, certificates_from_pem,
+    Config, Driver, StreamTls, TlsAcceptor, certificates_from_pem,
     mail::{Client, Presented, Relay},
     spawn, tls_acceptor,
 };
@@ -46,7 +46,7 @@ async fn mail_server(deliver: mpsc::Sender<Vec<u8>>) -> (Driver<Server, Answer>,
     let server = Server::new(ServerConfig::new(session));
     let driver = spawn(server, answer, Config::default());
     let (listener, address) = listener().await;
-    driver.listen_stream(listener);
+    driver.listen_stream(listener, StreamTls::None);
     (driver, address)
 }
 

@@ -2,7 +2,7 @@
 
 use relay_proto::LinkId;
 use relay_transport::{Config, tls};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
     sync::{
         Arc,
@@ -33,8 +33,19 @@ impl Context {
         LinkId::accepted(self.accepted.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// How to be a TLS client of `host`.
+    pub(crate) async fn tls_with(
+        &self,
+        host: &str,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), String> {
+        let config = self.tls_client().await?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| format!("no certificate can name the host {host:?}"))?;
+        Ok((config, name))
+    }
+
     /// How to be a TLS client, made when it is first needed.
-    pub(crate) async fn tls_client(&self) -> Result<Arc<ClientConfig>, String> {
+    async fn tls_client(&self) -> Result<Arc<ClientConfig>, String> {
         let make = || async {
             let extra_roots = self.config.extra_roots.clone();
             let (made, config) = oneshot::channel();

@@ -5,11 +5,10 @@ use crate::{
     context::Context,
     happy_eyeballs,
     link::Link,
-    transport::{ByteStream, WebSocket},
+    transport::{ByteStream, OnRequest, WebSocket},
 };
 use relay_proto::{Endpoint, Input, OpenError, WebSocketUrl};
 use relay_transport::{fault, websocket};
-use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use tungstenite::client::IntoClientRequest;
 
@@ -29,7 +28,9 @@ pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Ar
             match connect::<R>(&name, to.host(), to.port(), to.is_tls(), &context).await {
                 Ok(socket) => {
                     link.report(Input::Opened { link: id }).await;
-                    link.run::<R, _>(ByteStream::<R>::new(socket)).await;
+                    let tls = OnRequest::Client(to.host().to_owned());
+                    let stream = ByteStream::<R>::new(socket, tls, context);
+                    link.run::<R, _>(stream).await;
                 }
                 Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
             }
@@ -71,10 +72,10 @@ async fn connect<R: Runtime>(
     if !tls {
         return Ok(socket);
     }
-    let unavailable = |detail| fault::tls_unavailable(endpoint.to_owned(), detail);
-    let config = context.tls_client().await.map_err(unavailable)?;
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| unavailable(format!("no certificate can name the host {host:?}")))?;
+    let (config, name) = context
+        .tls_with(host)
+        .await
+        .map_err(|detail| fault::tls_unavailable(endpoint.to_owned(), detail))?;
     R::tls_connect(socket, name, config)
         .await
         .map_err(|error| fault::tls(endpoint.to_owned(), &error))

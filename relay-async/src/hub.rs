@@ -11,7 +11,7 @@ use futures_util::future::{AbortHandle, abortable};
 use relay_proto::{
     Action, Application, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time,
 };
-use relay_transport::{FAR, fault};
+use relay_transport::FAR;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
@@ -52,6 +52,8 @@ struct Entry {
     handle: Handle,
     /// Stops the opening; none once the link is open.
     opening: Option<AbortHandle>,
+    /// TLS is being started: what was read in clear does not count.
+    securing: bool,
 }
 
 /// Where a run of steps has come to.
@@ -155,8 +157,12 @@ where
                     // The hub that aborts it has no need to be told.
                     let _ = dialling.await;
                 });
-                let opening = Some(opening);
-                self.links.insert(link, Entry { handle, opening });
+                let entry = Entry {
+                    handle,
+                    opening: Some(opening),
+                    securing: false,
+                };
+                self.links.insert(link, entry);
             }
             Action::Send { link, frame } => {
                 if let Some(entry) = self.links.get(&link) {
@@ -167,9 +173,10 @@ where
                 }
             }
             Action::StartTls { link } => {
-                if self.links.remove(&link).is_some() {
-                    let why = fault::not_secured("this binding cannot do that");
-                    self.tell(Input::Closed { link, why });
+                if let Some(entry) = self.links.get_mut(&link) {
+                    entry.handle.allow(self.pump.machine().read_limit(link));
+                    entry.handle.start_tls();
+                    entry.securing = true;
                 }
             }
             Action::Close { link, code, reason } => match self.links.get(&link) {
@@ -192,15 +199,25 @@ where
     fn learn(&mut self, Fact { input, handle }: Fact) {
         let link = input.link();
         if let Some(handle) = handle {
-            let opening = None;
-            self.links.insert(link, Entry { handle, opening });
+            let entry = Entry {
+                handle,
+                opening: None,
+                securing: false,
+            };
+            self.links.insert(link, entry);
         }
         let Some(entry) = self.links.get_mut(&link) else {
             return;
         };
         match &input {
             Input::Opened { .. } => entry.opening = None,
-            Input::Frame { .. } => entry.handle.count_received(),
+            Input::Secured { .. } => entry.securing = false,
+            Input::Frame { .. } => {
+                entry.handle.count_received();
+                if entry.securing {
+                    return;
+                }
+            }
             Input::OpenFailed { .. } | Input::Closed { .. } => drop(self.links.remove(&link)),
             _ => {}
         }

@@ -123,7 +123,7 @@ pub use futures_io::FuturesIo;
 pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{
     Config, seed,
-    tls::{TlsError, certificates_from_pem, server_config as tls_acceptor},
+    tls::{StreamTls, TlsError, certificates_from_pem, server_config as tls_acceptor},
 };
 pub use runtime::{Clock, Runtime};
 pub use rustls::pki_types::CertificateDer;

@@ -1,20 +1,22 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
-use crate::Runtime;
+use crate::{Runtime, context::Context as Shared, runtime::timeout};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
 use relay_transport::{PIECE, fault, websocket};
+use rustls::ServerConfig;
 use std::{
     cell::RefCell,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tungstenite::Message;
 
 /// One open connection, as the link's task drives it.
-pub(crate) trait Transport: Send {
+pub(crate) trait Transport: Send + Sized {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send;
 
     /// The next frame of at most `limit` bytes. Cancel-safe. Not called again after an error.
@@ -38,6 +40,9 @@ pub(crate) trait Transport: Send {
 
     /// Tells the peer how its end of the link was understood. The caller bounds the time.
     fn answer(&mut self, why: &Closure) -> impl Future<Output = ()> + Send;
+
+    /// The same with TLS, once the handshake is over. Not called before everything is flushed.
+    fn start_tls(self) -> impl Future<Output = Result<Self, Closure>> + Send;
 
     /// What is below.
     fn into_socket(self) -> Self::Socket;
@@ -97,6 +102,10 @@ impl<R: Runtime> Transport for WebSocket<R> {
         }
     }
 
+    async fn start_tls(self) -> Result<Self, Closure> {
+        Err(fault::tls_not_prepared())
+    }
+
     fn into_socket(self) -> R::Socket {
         R::into_socket(self.0)
     }
@@ -113,6 +122,17 @@ impl<R: Runtime> WebSocket<R> {
 pub(crate) struct ByteStream<R: Runtime> {
     socket: R::Socket,
     unwritten: BytesMut,
+    tls: OnRequest,
+    context: Arc<Shared>,
+}
+
+/// What TLS a byte stream can start when the machine asks for it.
+pub(crate) enum OnRequest {
+    Never,
+    /// With this certificate.
+    Server(Arc<ServerConfig>),
+    /// With a certificate of this host.
+    Client(String),
 }
 
 thread_local! {
@@ -121,11 +141,29 @@ thread_local! {
 }
 
 impl<R: Runtime> ByteStream<R> {
-    pub(crate) fn new(socket: R::Socket) -> Self {
+    pub(crate) fn new(socket: R::Socket, tls: OnRequest, context: Arc<Shared>) -> Self {
         Self {
             socket,
             unwritten: BytesMut::new(),
+            tls,
+            context,
         }
+    }
+
+    async fn secure(
+        socket: R::Socket,
+        tls: OnRequest,
+        context: &Shared,
+    ) -> Result<R::Socket, Closure> {
+        match tls {
+            OnRequest::Never => return Err(fault::tls_not_prepared()),
+            OnRequest::Server(config) => R::tls_accept(socket, config).await,
+            OnRequest::Client(host) => {
+                let (config, name) = context.tls_with(&host).await.map_err(fault::not_secured)?;
+                R::tls_connect(socket, name, config).await
+            }
+        }
+        .map_err(|error| fault::tls_on_link(&error))
     }
 
     fn poll_write_below(
@@ -192,6 +230,15 @@ impl<R: Runtime> Transport for ByteStream<R> {
     }
 
     async fn answer(&mut self, _why: &Closure) {}
+
+    async fn start_tls(self) -> Result<Self, Closure> {
+        let patience = self.context.config.handshake_timeout;
+        let securing = Self::secure(self.socket, self.tls, &self.context);
+        let socket = timeout::<R, _>(patience, securing)
+            .await
+            .unwrap_or_else(|| Err(fault::tls_too_slow()))?;
+        Ok(Self::new(socket, OnRequest::Never, self.context))
+    }
 
     fn into_socket(self) -> R::Socket {
         self.socket

@@ -11,7 +11,7 @@ use relay_proto::{
     smtp::{Address, Envelope, Server, ServerConfig, ServerEvent, SessionConfig, reply},
 };
 use relay_smol::{
-    Config, Driver, TlsAcceptor, certificates_from_pem,
+    Config, Driver, StreamTls, TlsAcceptor, certificates_from_pem,
     mail::{Client, Presented, Relay},
     spawn, tls_acceptor,
 };
@@ -46,7 +46,7 @@ async fn mail_server(deliver: mpsc::Sender<Vec<u8>>) -> (Driver<Server, Answer>,
     let server = Server::new(ServerConfig::new(session));
     let driver = spawn(server, answer, Config::default());
     let (listener, address) = listener().await;
-    driver.listen_stream(listener);
+    driver.listen_stream(listener, StreamTls::None);
     (driver, address)
 }
 

@@ -12,7 +12,7 @@ use relay_proto::{
     smtp::{Address, Envelope, Server, ServerConfig, ServerEvent, SessionConfig, reply},
 };
 use relay_tokio::{
-    Config, Driver, TlsAcceptor, certificates_from_pem,
+    Config, Driver, StreamTls, TlsAcceptor, certificates_from_pem,
     mail::{Client, KeyDirectory, Presented, Relay, SendError},
     spawn, tls_acceptor,
 };
@@ -70,7 +70,7 @@ async fn mail_server() -> (Driver<Server, Answer>, SocketAddr, Inbox) {
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    driver.listen_stream(listener);
+    driver.listen_stream(listener, StreamTls::None);
     (driver, address, inbox)
 }
 

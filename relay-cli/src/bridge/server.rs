@@ -10,7 +10,7 @@ use relay_proto::{
     OutboxLimits,
     smtp::{Server, ServerConfig, SessionConfig},
 };
-use relay_tokio::{Config, Driver, mail::Client, spawn_with};
+use relay_tokio::{Config, Driver, StreamTls, mail::Client, spawn_with};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, time::timeout};
 
@@ -75,7 +75,7 @@ impl BridgeServer {
         let driver = spawn_with(server, Config::default(), |driver| {
             Desk::new(driver.clone(), forwarder, networks, budget)
         });
-        driver.listen_stream(listener);
+        driver.listen_stream(listener, StreamTls::None);
         Ok(Self {
             address,
             driver,

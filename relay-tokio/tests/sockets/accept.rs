@@ -3,6 +3,7 @@
 use crate::common::{Probe, Rig, config, connect, listener, soon, text};
 use futures_util::{SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
+use relay_tokio::StreamTls;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -75,7 +76,7 @@ async fn byte_streams_are_accepted_without_a_handshake() {
     machine.echoes = true;
     let mut server = Rig::new(machine, config());
     let (listener, address) = listener().await;
-    server.driver.listen_stream(listener);
+    server.driver.listen_stream(listener, StreamTls::None);
     let mut tcp = TcpStream::connect(address).await.unwrap();
     let link = server.accepted().await;
     server.send(link, Frame::Binary("220 hi\r\n".into())).await;

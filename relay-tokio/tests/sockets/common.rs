@@ -1,8 +1,9 @@
 //! The probe on this binding, and peers for it.
 
 pub(crate) use crate::probe::Probe;
+use rcgen::{CertificateParams, Issuer, KeyPair};
 use relay_proto::{Action, CloseCode, Closure, Endpoint, Frame, Input, LinkId, Time};
-use relay_tokio::{Application, Config, Driver, spawn};
+use relay_tokio::{Application, CertificateDer, Config, Driver, TlsAcceptor, spawn, tls_acceptor};
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -166,4 +167,23 @@ pub(crate) async fn connect(address: SocketAddr) -> Peer {
 pub(crate) async fn accept(listener: &TcpListener) -> Peer {
     let (tcp, _) = soon(listener.accept()).await.unwrap();
     soon(accept_async(tcp)).await.unwrap()
+}
+
+/// A certificate authority and a server certificate for `localhost` signed by it.
+pub(crate) fn certificates(authority_name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new([]).unwrap();
+    authority
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, authority_name);
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let acceptor = tls_acceptor(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
+    (root.der().clone(), acceptor.unwrap())
 }

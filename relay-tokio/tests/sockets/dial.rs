@@ -1,9 +1,9 @@
 //! Opening links, and every way it can fail.
 
-use crate::common::{Probe, Rig, config, listener, soon, text, websocket};
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use crate::common::{Probe, Rig, certificates, config, listener, soon, text, websocket};
+use rcgen::{CertificateParams, KeyPair};
 use relay_proto::{CloseCode, Closure, Endpoint, Frame, Input, OpenError, StreamAddress};
-use relay_tokio::{CertificateDer, TlsAcceptor, tls_acceptor};
+use relay_tokio::{TlsAcceptor, tls_acceptor};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -207,25 +207,6 @@ async fn the_limit_bounds_each_piece_of_a_byte_stream() {
     assert_eq!(client.frame().await, (link, first));
     assert_eq!(client.frame().await, (link, Frame::Binary("abc".into())));
     assert!(matches!(client.closed(link).await, Closure::Lost { .. }));
-}
-
-/// A certificate authority and a server certificate for `localhost` signed by it.
-fn certificates(authority_name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, authority_name);
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root = authority.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let acceptor = tls_acceptor(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
-    (root.der().clone(), acceptor.unwrap())
 }
 
 async fn tls_server(acceptor: TlsAcceptor) -> (Rig, SocketAddr) {

@@ -5,4 +5,5 @@ mod accept;
 mod common;
 mod dial;
 mod probe;
+mod secure;
 mod websocket;
