@@ -168,7 +168,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.layer.settle(matches),
             Self::Send(send) => send.uplink.settle(matches),
-            Self::Bridge(bridge) => bridge.uplink.settle(matches),
+            Self::Bridge(bridge) => bridge.layer.settle(matches),
             Self::Demo | Self::Sendmail(_) => {}
         }
     }

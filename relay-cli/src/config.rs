@@ -16,7 +16,7 @@ use relay_proto::{
     smtp::HostName,
 };
 use relay_tokio::{TlsAcceptor, TlsError, tls_acceptor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{
     fmt, fs, io,
     net::{Ipv4Addr, SocketAddr},
@@ -160,7 +160,7 @@ impl Layer {
     }
 }
 
-fn or<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
+pub(crate) fn or<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
     if upper.is_empty() { lower } else { upper }
 }
 
@@ -216,12 +216,7 @@ impl Settings {
         if api_keys.is_empty() {
             return Err(ConfigError::NoKey);
         }
-        let tls = match (layer.tls_cert, layer.tls_key) {
-            (Some(certificate), Some(key)) => Some(tls(&certificate, &key)?),
-            (None, None) => None,
-            (Some(_), None) => return Err(ConfigError::NoTlsKey),
-            (None, Some(_)) => return Err(ConfigError::NoTlsCertificate),
-        };
+        let tls = tls_of(layer.tls_cert.as_deref(), layer.tls_key.as_deref())?;
         Ok(Self {
             listen: layer.listen.unwrap_or(LISTEN),
             api_keys,
@@ -283,6 +278,23 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
+/// TLS with the certificate and the key in these files, where both are given.
+///
+/// # Errors
+///
+/// Where one is missing, or is of no use.
+pub(crate) fn tls_of(
+    certificate: Option<&Path>,
+    key: Option<&Path>,
+) -> Result<Option<TlsAcceptor>, ConfigError> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => tls(certificate, key).map(Some),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::NoTlsKey),
+        (None, Some(_)) => Err(ConfigError::NoTlsCertificate),
+    }
+}
+
 fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
     let chain = read("the certificate", certificate)?;
     let secret = read("the private key", key)?;
@@ -293,7 +305,12 @@ fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
     })
 }
 
-fn read_file(path: &Path) -> Result<Layer, ConfigError> {
+/// Reads a file of settings.
+///
+/// # Errors
+///
+/// The place of the first thing that is wrong in it, and what.
+pub(crate) fn read_file<L: DeserializeOwned>(path: &Path) -> Result<L, ConfigError> {
     let bytes = read("the settings", path)?;
     let text = String::from_utf8_lossy(&bytes);
     toml::from_str(&text).map_err(|error| {
@@ -348,7 +365,7 @@ impl Texts {
     }
 }
 
-fn one<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn one<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
@@ -356,7 +373,7 @@ where
     read_as(&String::deserialize(deserializer)?).map(Some)
 }
 
-fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
@@ -368,6 +385,14 @@ where
 fn read_as<T: FromStr<Err: fmt::Display>, E: serde::de::Error>(text: &str) -> Result<T, E> {
     text.parse()
         .map_err(|error| E::custom(format_args!("{text:?}: {error}")))
+}
+
+/// One key. What is none is not repeated.
+pub(crate) fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ApiKey>, D::Error> {
+    match Texts::deserialize(deserializer)? {
+        Texts::One(text) => Ok(Some(ApiKey::new(text))),
+        Texts::Many(_) => Err(serde::de::Error::custom("expected one key")),
+    }
 }
 
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ApiKey>, D::Error> {
