@@ -27,7 +27,7 @@ async fn server(tls: StreamTls, config: Config) -> (Rig, SocketAddr) {
 }
 
 /// Says this in clear, and starts TLS, as a machine does: nothing is read from before that on.
-async fn start_tls(rig: &mut Rig, link: LinkId, said: Option<&'static str>) {
+async fn start_tls(rig: &Rig, link: LinkId, said: Option<&'static str>) {
     rig.tell(move |machine| {
         machine.paused.insert(link);
         let send = |text| Action::Send {
@@ -77,7 +77,7 @@ async fn streams_are_tls_from_the_first_byte() {
     server.send(ours, bytes("220 hi\r\n")).await;
     assert_eq!(client.frame().await, (theirs, bytes("220 hi\r\n")));
     // It cannot be had twice.
-    start_tls(&mut server, ours, None).await;
+    start_tls(&server, ours, None).await;
     why_not(
         server.closed(ours).await,
         "no certificate was given for this",
@@ -106,9 +106,9 @@ async fn tls_starts_in_the_middle_of_a_stream() {
     let ours = server.accepted().await;
     client.send(theirs, bytes("STARTTLS\r\n")).await;
     assert_eq!(server.frame().await, (ours, bytes("STARTTLS\r\n")));
-    start_tls(&mut server, ours, Some("220 go\r\n")).await;
+    start_tls(&server, ours, Some("220 go\r\n")).await;
     assert_eq!(client.frame().await, (theirs, bytes("220 go\r\n")));
-    start_tls(&mut client, theirs, None).await;
+    start_tls(&client, theirs, None).await;
     assert_eq!(server.next().await, Input::Written { link: ours });
     secured(&mut server, ours).await;
     secured(&mut client, theirs).await;
@@ -153,7 +153,7 @@ async fn a_listener_without_a_certificate_starts_no_tls() {
     let (mut server, address) = server(StreamTls::None, config()).await;
     let mut tcp = TcpStream::connect(address).await.unwrap();
     let link = server.accepted().await;
-    start_tls(&mut server, link, None).await;
+    start_tls(&server, link, None).await;
     why_not(
         server.closed(link).await,
         "no certificate was given for this",
@@ -172,8 +172,8 @@ async fn a_certificate_nobody_trusts_ends_both_sides() {
     let mut client = Rig::new(Probe::new(), config);
     let theirs = client.opened(stream(address, false)).await;
     let ours = server.accepted().await;
-    start_tls(&mut server, ours, None).await;
-    start_tls(&mut client, theirs, None).await;
+    start_tls(&server, ours, None).await;
+    start_tls(&client, theirs, None).await;
     why_not(client.closed(theirs).await, "issuer is not trusted");
     // The alert that says so has arrived.
     why_not(server.closed(ours).await, "alert");
@@ -212,7 +212,7 @@ async fn a_host_no_certificate_can_name_is_told() {
     match client.next().await {
         Input::Opened { .. } => {
             server.accepted().await;
-            start_tls(&mut client, link, None).await;
+            start_tls(&client, link, None).await;
             why_not(
                 client.closed(link).await,
                 "no certificate can name the host",

@@ -92,9 +92,14 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// One that sends through this relay.
     pub(crate) fn before(relay_url: &str) -> Self {
-        let arguments = ["bridge", "--listen", "127.0.0.1:0", "--url", relay_url];
-        let process = Process::start(relay().args(arguments), b"");
-        let port = expect_port(&process, "listening on smtp://127.0.0.1:", "");
+        Self::with(relay_url, "smtp", &[])
+    }
+
+    /// One with these arguments, whose address has this scheme.
+    pub(crate) fn with(relay_url: &str, scheme: &str, arguments: &[&str]) -> Self {
+        let fixed = ["bridge", "--listen", "127.0.0.1:0", "--url", relay_url];
+        let process = Process::start(relay().args(fixed).args(arguments), b"");
+        let port = expect_port(&process, &format!("listening on {scheme}://127.0.0.1:"), "");
         Self { process, port }
     }
 }
