@@ -109,7 +109,8 @@ where
             self.settle();
             if let Some(deadline) = deadline {
                 let at = self.instant(deadline.at);
-                if alarm_at != Some(at) {
+                // Most deadlines move with every frame, to a later time. An alarm that rings too early is set again then.
+                if alarm_at.is_none_or(|rings| at < rings) {
                     alarm.set(R::sleep_until(at));
                     alarm_at = Some(at);
                 }

@@ -19,7 +19,8 @@ use tungstenite::{Message, handshake::client::Request, protocol::WebSocketConfig
 
 /// A runtime's clock.
 ///
-/// Implemented, like [`Runtime`], by a type that stands for the runtime and of which there need not be a value.
+/// Implemented, like [`Runtime`], by a type that stands for the runtime and of which there need not be a value; it can be
+/// cloned and shown so that the handles that name it can.
 pub trait Clock: Clone + Debug + Send + Sync + 'static {
     /// What the clock shows. A runtime whose clock a test can stop overrides it.
     fn now() -> Instant {

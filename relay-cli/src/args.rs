@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::{
-    bridge::BridgeArgs, config::Layer, failure::Failure, sendmail::RawArgs, uplink::Uplink,
+    bridge::BridgeArgs, compose::ComposeArgs, config::Layer, console::ConsoleArgs,
+    failure::Failure, sendmail::RawArgs, uplink::Uplink,
 };
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -35,6 +36,12 @@ pub(crate) enum Command {
     /// Send messages through a relay
     #[command(after_long_help = SEND_NOTES)]
     Send(SendArgs),
+    /// Write a message and send it through a relay
+    #[command(after_long_help = crate::compose::NOTES)]
+    Compose(ComposeArgs),
+    /// Talk to a WebSocket: typed lines go out, frames come in
+    #[command(after_long_help = crate::console::NOTES)]
+    Console(ConsoleArgs),
     /// Take mail by SMTP on this machine and send it through a relay
     #[command(after_long_help = crate::bridge::NOTES)]
     Bridge(BridgeArgs),
@@ -168,6 +175,8 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.layer.settle(matches),
             Self::Send(send) => send.uplink.settle(matches),
+            Self::Compose(compose) => compose.uplink.settle(matches),
+            Self::Console(console) => console.settle(matches),
             Self::Bridge(bridge) => bridge.layer.settle(matches),
             Self::Demo | Self::Sendmail(_) => {}
         }

@@ -2,7 +2,9 @@
 
 mod args;
 mod bridge;
+mod compose;
 mod config;
+mod console;
 mod demo;
 mod failure;
 mod keys;
@@ -38,6 +40,8 @@ fn run() -> Result<ExitCode, Failure> {
     match command {
         Command::Demo => runtime.block_on(demo::demo()),
         Command::Serve(arguments) => runtime.block_on(serve::serve(arguments)),
+        Command::Compose(arguments) => runtime.block_on(compose::compose(arguments)),
+        Command::Console(arguments) => runtime.block_on(console::console(arguments)),
         Command::Bridge(arguments) => runtime.block_on(bridge::bridge(arguments)),
         Command::Sendmail(raw) => runtime.block_on(sendmail::sendmail(&raw.arguments)),
         Command::Send(arguments) => runtime.block_on(send::send(arguments)),

@@ -52,8 +52,22 @@ impl Uplink {
     /// # Errors
     ///
     /// Where there is no key, or a file cannot be read.
-    pub(crate) fn configure(self, largest: u64) -> Result<(ClientConfig, Config), Failure> {
+    pub(crate) fn configure(&self, largest: u64) -> Result<(ClientConfig, Config), Failure> {
         let key = self.key()?;
+        let transport = self.transport()?;
+        let mut config = ClientConfig::new(self.url.clone(), key);
+        config.agent = concat!("relay-cli/", env!("CARGO_PKG_VERSION")).to_owned();
+        config.reconnect.attempts = Some(self.attempts.get() - 1);
+        config.timeouts.message += Duration::from_secs(largest / SLOWEST_LINE);
+        Ok((config, transport))
+    }
+
+    /// What any transport to this address needs.
+    ///
+    /// # Errors
+    ///
+    /// Where a file cannot be read.
+    pub(crate) fn transport(&self) -> Result<Config, Failure> {
         let mut transport = Config::default();
         if let Some(path) = &self.ca {
             let wrong = |error: &dyn std::fmt::Display| {
@@ -63,11 +77,7 @@ impl Uplink {
             let pem = fs::read(path).map_err(|error| wrong(&error))?;
             transport.extra_roots = certificates_from_pem(&pem).map_err(|error| wrong(&error))?;
         }
-        let mut config = ClientConfig::new(self.url, key);
-        config.agent = concat!("relay-cli/", env!("CARGO_PKG_VERSION")).to_owned();
-        config.reconnect.attempts = Some(self.attempts.get() - 1);
-        config.timeouts.message += Duration::from_secs(largest / SLOWEST_LINE);
-        Ok((config, transport))
+        Ok(transport)
     }
 
     /// What to warn of, where key and mail would travel for all to read.
@@ -81,7 +91,12 @@ impl Uplink {
         })
     }
 
-    fn key(&self) -> Result<ApiKey, Failure> {
+    /// The API key.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or the file it is in cannot be read.
+    pub(crate) fn key(&self) -> Result<ApiKey, Failure> {
         match (&self.api_key, &self.api_key_file) {
             (Some(key), None) => {
                 keys::check(key).map_err(Failure::usage)?;

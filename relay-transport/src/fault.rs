@@ -99,7 +99,21 @@ pub fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
     }
 }
 
-/// None of the host's addresses could be connected to.
+/// None of the host's addresses could be connected to: what was tried, in that order.
+///
+/// ```
+/// use relay_transport::fault::all_unreachable;
+/// use std::io::{Error, ErrorKind};
+///
+/// let attempts = [
+///     ("[2001:db8::1]:443".parse().unwrap(), Error::from(ErrorKind::TimedOut)),
+///     ("192.0.2.1:443".parse().unwrap(), Error::from(ErrorKind::ConnectionReset)),
+/// ];
+/// let why = all_unreachable("wss://relay.example/".to_owned(), &attempts).to_string();
+/// assert!(why.ends_with("tried [2001:db8::1]:443 (no answer), 192.0.2.1:443 (the peer has reset the connection)"));
+/// let why = all_unreachable("wss://relay.example/".to_owned(), &[]).to_string();
+/// assert!(why.ends_with("the host has no address"));
+/// ```
 pub fn all_unreachable(endpoint: String, attempts: &[(SocketAddr, io::Error)]) -> OpenError {
     let detail = match attempts {
         [] => "the host has no address".to_owned(),

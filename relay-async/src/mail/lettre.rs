@@ -25,14 +25,7 @@
 //! # }
 //! ```
 //!
-//! # What is other than with lettre's transport
-//!
-//! - One refused recipient does not sink the message: the others get it, and [`Receipt::rejected`] names the one with its
-//!   reply. The result is an error only where nobody got the message.
-//! - Messages are queued, retried and carried over a lost connection by the client; sending a message waits for its
-//!   outcome. There is no pool to be sized: clones share one client and one link.
-//! - No `Message-ID` is added to a message without one; `.message_id(None)` has lettre's builder make one. Bcc is lettre's
-//!   matter, too: its builder puts those recipients on the paths and leaves them out of the header.
+//! What is other than with lettre's transport: see [`relay_proto::mail::lettre`].
 
 use super::Client;
 use crate::{Config, Runtime};

@@ -1,6 +1,8 @@
 //! Mail on plain threads: handles to the machines of [`relay_proto::mail`].
 
 mod client;
+#[cfg(feature = "lettre")]
+pub mod lettre;
 mod local;
 mod news;
 mod relay;

@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Tells on standard error of every wait for another attempt, until the client ends.
 ///
 /// `started` is when the client was started: the zero of its time.
-pub(super) async fn tell(
+pub(crate) async fn tell(
     mut events: impl Stream<Item = Result<Event, Missed>> + Unpin,
     started: Instant,
     bar: ProgressBar,

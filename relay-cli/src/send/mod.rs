@@ -1,8 +1,8 @@
 //! `relay send`: sends messages and says what became of each.
 
-mod delays;
+pub(crate) mod delays;
 mod source;
-mod verdict;
+pub(crate) mod verdict;
 
 use crate::{args::SendArgs, failure::Failure};
 use bytes::Bytes;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// How a message ended, from the least grave to the gravest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Accepted for every recipient.
     Accepted,
     /// Accepted, but not for every recipient.
@@ -25,7 +25,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// What an error amounts to.
-    pub(super) fn of(error: &SendError) -> Self {
+    pub(crate) fn of(error: &SendError) -> Self {
         match error {
             SendError::Failed(error) => match error {
                 Error::Authentication(_) => Self::Denied,
@@ -43,7 +43,7 @@ impl Verdict {
     }
 
     /// The exit code, as `relay send --help` lists them.
-    pub(super) fn exit_code(self) -> ExitCode {
+    pub(crate) fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Accepted => 0,
             Self::Unreadable => 2,

@@ -183,7 +183,7 @@ fn send_looks_at_everything_before_it_connects() {
 
 #[test]
 fn help_is_on_standard_output_and_tells_no_key() {
-    for command in ["serve", "send"] {
+    for command in ["serve", "send", "compose", "console"] {
         let mut help = relay([command, "--help"]);
         help.env("RELAY_API_KEY", "hunter2");
         let ended = run(help);

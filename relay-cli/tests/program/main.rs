@@ -3,10 +3,16 @@
 
 mod arguments;
 mod bridge;
+#[cfg(unix)]
+mod compose;
+#[cfg(unix)]
+mod console;
 mod demo;
 mod harness;
 mod own_runtime;
 mod round;
+#[cfg(unix)]
+mod screen;
 mod sendmail;
 #[cfg(unix)]
 mod stopping;

@@ -3,9 +3,17 @@
 //! A transport turns lettre's paths and content into a [`submission`], sends it as the binding sends any other, and answers
 //! with a [`Receipt`](super::client::Receipt) or this module's [`Error`].
 //!
-//! The content is carried as it stands. In particular no `Message-ID` is added to a message without one (RFC 5322, section
-//! 3.6.4, recommends it, and lettre adds none by itself): a signature over the header stays valid, and what a receiver gets is
-//! what the program made. `.message_id(None)` has lettre's builder make one.
+//! # What is other than with lettre's own transport
+//!
+//! - One refused recipient does not sink the message: the others get it, and
+//!   [`Receipt::rejected`](super::client::Receipt::rejected) names the one with its reply. The result is an error only where
+//!   nobody got the message.
+//! - Messages are queued, retried and carried over a lost connection by the client; sending a message waits for its
+//!   outcome. There is no pool to be sized: clones share one client and one link.
+//! - The content is carried as it stands. In particular no `Message-ID` is added to a message without one (RFC 5322, section
+//!   3.6.4, recommends it, and lettre adds none by itself): a signature over the header stays valid, and what a receiver gets
+//!   is what the program made. `.message_id(None)` has lettre's builder make one. Bcc is lettre's matter, too: its builder
+//!   puts those recipients on the paths and leaves them out of the header.
 
 use super::client::{self, Refusal, SendError, Submission, Timeout};
 use crate::{
