@@ -79,6 +79,13 @@ impl SaslMessage {
         }
     }
 
+    /// As the line that answers a challenge, with CRLF.
+    pub(super) fn to_line(&self) -> Bytes {
+        let mut line = STANDARD.encode(&self.0);
+        line.push_str("\r\n");
+        line.into()
+    }
+
     fn into_text(self) -> Option<String> {
         let text = str::from_utf8(&self.0).ok()?;
         (!text.is_empty() && !text.contains('\0')).then(|| text.into())

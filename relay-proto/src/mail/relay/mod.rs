@@ -329,8 +329,12 @@ impl Machine for Relay {
                 }
                 link
             }
-            // Asked for nowhere.
-            Input::Secured { link } => link,
+            Input::Secured { link } => {
+                if let Some(upstream) = self.upstreams.get_mut(&link) {
+                    upstream.secured(&mut self.output);
+                }
+                link
+            }
             Input::Written { link } => {
                 if self.clients.contains_key(&link) {
                     self.client_written(now, link);
@@ -389,7 +393,7 @@ impl Machine for Relay {
 
     fn read_limit(&self, link: LinkId) -> usize {
         if let Some(upstream) = self.upstreams.get(&link) {
-            return if upstream.is_closing() {
+            return if upstream.is_closing() || upstream.is_securing() {
                 0
             } else {
                 REPLY_LIMIT

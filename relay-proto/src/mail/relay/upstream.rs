@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Action, CloseCode, Deadline, Endpoint, Frame, LinkId, Time,
     smtp::{
-        Capabilities, Code, Command, ContentEncoder, ForwardPath, Handshake, HandshakeStep,
+        Capabilities, Code, Command, ContentEncoder, ForwardPath, Introduction, IntroductionStep,
         MailParameters, Reply, ReplyParser, ReversePath,
     },
 };
@@ -38,8 +38,8 @@ pub(super) struct Upstream {
 }
 
 enum Stage {
-    Opening(Handshake),
-    Greeting(Handshake),
+    Opening(Introduction),
+    Greeting(Introduction),
     Idle,
     Mail(ReversePath),
     Transaction(Transaction),
@@ -103,7 +103,10 @@ impl Upstream {
             link,
             client,
             attached: true,
-            stage: Stage::Opening(Handshake::new(config.host_name.clone())),
+            stage: Stage::Opening(Introduction::new(
+                config.host_name.clone(),
+                config.upstream_access.clone(),
+            )),
             parser: ReplyParser::new(),
             capabilities: Capabilities::default(),
             outgoing: Outgoing::new(link),
@@ -156,14 +159,14 @@ impl Upstream {
     /// The driver has opened the connection.
     pub(super) fn opened(&mut self) {
         match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Opening(handshake) => self.stage = Stage::Greeting(handshake),
+            Stage::Opening(introduction) => self.stage = Stage::Greeting(introduction),
             other => self.stage = other,
         }
     }
 
     /// Bytes have come. The replies in them are then taken with [`next_news`](Self::next_news).
     pub(super) fn handle_bytes(&mut self, bytes: &[u8]) {
-        if !self.is_closing() {
+        if !self.is_closing() && !self.is_securing() {
             self.parser.push(bytes);
         }
     }
@@ -200,7 +203,7 @@ impl Upstream {
         let class = reply.code().class();
         let refused = class >= 4;
         match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Greeting(handshake) => return self.greeted(handshake, reply, output),
+            Stage::Greeting(introduction) => return self.greeted(introduction, reply, output),
             Stage::Mail(reverse_path) if class == 2 => {
                 self.rest(Stage::Transaction(Transaction {
                     reverse_path,
@@ -267,26 +270,57 @@ impl Upstream {
         News::Replied(reply)
     }
 
-    fn greeted(&mut self, mut handshake: Handshake, reply: Reply, output: &mut Output) -> News {
-        match handshake.handle_reply(reply) {
-            HandshakeStep::Send(command) => {
-                self.send(command.to_bytes(), output);
-                self.stage = Stage::Greeting(handshake);
+    fn greeted(
+        &mut self,
+        mut introduction: Introduction,
+        reply: Reply,
+        output: &mut Output,
+    ) -> News {
+        let step = introduction.handle_reply(reply);
+        self.stage = Stage::Greeting(introduction);
+        match step {
+            IntroductionStep::Send(bytes) => {
+                self.send(bytes, output);
                 News::Nothing
             }
-            HandshakeStep::Ready(capabilities) => {
+            // Whoever is between server and relay could have put it there, for it to count as said behind TLS.
+            IntroductionStep::StartTls if !self.parser.is_empty() => {
+                News::Failed(Trouble::broke_protocol("a reply ahead of TLS"))
+            }
+            IntroductionStep::StartTls => {
+                let link = self.link;
+                output.actions.push_back(Action::StartTls { link });
+                News::Nothing
+            }
+            IntroductionStep::Ready(capabilities) => {
                 self.capabilities = capabilities;
                 self.rest(Stage::Idle);
                 News::Greeted
             }
-            HandshakeStep::Refused(reply) => {
-                self.stage = Stage::Greeting(handshake);
-                News::Failed(if reply.is_positive() {
-                    Trouble::unexpected(&reply)
-                } else {
-                    Trouble::Refused(reply)
-                })
-            }
+            IntroductionStep::Refused(reply) => News::Failed(if reply.is_positive() {
+                Trouble::unexpected(&reply)
+            } else {
+                Trouble::Refused(reply)
+            }),
+            IntroductionStep::Denied(reply) => News::Failed(Trouble::Denied(reply)),
+            IntroductionStep::Lacks(what) => News::Failed(Trouble::Lacks(what)),
+        }
+    }
+
+    /// The driver has started TLS.
+    pub(super) fn secured(&mut self, output: &mut Output) {
+        if let Stage::Greeting(introduction) = &mut self.stage
+            && let Some(bytes) = introduction.secured()
+        {
+            self.send(bytes, output);
+        }
+    }
+
+    /// Whether TLS is being started: nothing is read until it is in force.
+    pub(super) const fn is_securing(&self) -> bool {
+        match &self.stage {
+            Stage::Greeting(introduction) => introduction.is_securing(),
+            _ => false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::smtp::{Capabilities, HostName};
 
-/// How a [`Session`] behaves.
+/// How a [`Session`](super::Session) behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
     /// The server's name in its replies.
@@ -25,7 +25,7 @@ pub struct SessionConfig {
     pub security: Security,
 }
 
-/// How a [`Session`] learns who its client is. The owner decides whether it is who it says:
+/// How a [`Session`](super::Session) learns who its client is. The owner decides whether it is who it says:
 /// [`Request::Credentials`](super::Request::Credentials).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentication {
@@ -49,7 +49,7 @@ impl Authentication {
     }
 }
 
-/// Whether the connection of a [`Session`] is secure, or can become so.
+/// Whether the connection of a [`Session`](super::Session) is secure, or can become so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "whoever asks must know every case")]
 pub enum Security {
