@@ -4,6 +4,7 @@ use crate::{
     args::{api_key, is_shadowed},
     keys::{self, KeyError},
     rules::{Network, Upstream},
+    uplink::is_this_machine,
 };
 use clap::{ArgMatches, Args, parser::ValueSource};
 use ipnet::IpNet;
@@ -13,9 +14,9 @@ use relay_proto::{
         relay::{Domain, RecipientPattern},
         wire::ApiKey,
     },
-    smtp::HostName,
+    smtp::{Access, Credentials, HostName},
 };
-use relay_tokio::{TlsAcceptor, TlsError, tls_acceptor};
+use relay_tokio::{CertificateDer, TlsAcceptor, TlsError, certificates_from_pem, tls_acceptor};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{
     fmt, fs, io,
@@ -50,10 +51,20 @@ pub(crate) struct Layer {
     /// Keep messages here, one Maildir for each recipient: DIR/domain/local-part
     #[arg(long, value_name = "DIR", env = "RELAY_MAILBOX")]
     mailbox: Option<PathBuf>,
-    /// Pass messages on to this mail server: smtp://HOST:PORT, or smtps:// for TLS from the start
+    /// Pass messages on to this mail server: smtp://HOST:PORT, smtp+starttls:// for STARTTLS or nothing,
+    /// or smtps:// for TLS from the start
     #[arg(long, value_name = "URL", env = "RELAY_UPSTREAM")]
     #[serde(deserialize_with = "one")]
     upstream: Option<Upstream>,
+    /// Log in to the mail server with this name and the password of --upstream-password-file
+    #[arg(long, value_name = "NAME", env = "RELAY_UPSTREAM_USER")]
+    upstream_user: Option<String>,
+    /// A file whose first line is the password of --upstream-user
+    #[arg(long, value_name = "FILE", env = "RELAY_UPSTREAM_PASSWORD_FILE")]
+    upstream_password_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file, besides those the system trusts, when the mail server shows one
+    #[arg(long, value_name = "FILE", env = "RELAY_UPSTREAM_CA")]
+    upstream_ca: Option<PathBuf>,
     /// Serve wss:// with this certificate chain (PEM, own certificate first)
     #[arg(long, value_name = "FILE", env = "RELAY_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -138,6 +149,11 @@ impl Layer {
             (None, None) => (lower.mailbox, lower.upstream),
             destination => destination,
         };
+        let (upstream_user, upstream_password_file) =
+            match (self.upstream_user, self.upstream_password_file) {
+                (None, None) => (lower.upstream_user, lower.upstream_password_file),
+                login => login,
+            };
         let (tls_cert, tls_key) = match (self.tls_cert, self.tls_key) {
             (None, None) => (lower.tls_cert, lower.tls_key),
             tls => tls,
@@ -148,6 +164,9 @@ impl Layer {
             api_key_file,
             mailbox,
             upstream,
+            upstream_user,
+            upstream_password_file,
+            upstream_ca: self.upstream_ca.or(lower.upstream_ca),
             tls_cert,
             tls_key,
             allow_sender: or(self.allow_sender, lower.allow_sender),
@@ -169,8 +188,8 @@ pub(crate) fn or<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
 pub(crate) enum Destination {
     /// Into Maildirs under this directory.
     Mailbox(PathBuf),
-    /// To this mail server.
-    Upstream(StreamAddress),
+    /// To this mail server, with what it wants to see.
+    Upstream(StreamAddress, Access),
 }
 
 /// Everything `relay serve` needs, checked.
@@ -179,6 +198,8 @@ pub(crate) struct Settings {
     /// One at least.
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) destination: Destination,
+    /// Trusted besides the system's.
+    pub(crate) upstream_roots: Vec<CertificateDer<'static>>,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Empty: any.
     pub(crate) allow_sender: Vec<Domain>,
@@ -204,9 +225,25 @@ impl Settings {
         };
         let destination = match (layer.mailbox, layer.upstream) {
             (Some(directory), None) => Destination::Mailbox(directory),
-            (None, Some(Upstream(address))) => Destination::Upstream(address),
+            (None, Some(upstream)) => {
+                let credentials = upstream_login(
+                    &upstream,
+                    layer.upstream_user,
+                    layer.upstream_password_file.as_deref(),
+                )?;
+                let start_tls = upstream.start_tls;
+                let access = Access {
+                    start_tls,
+                    credentials,
+                };
+                Destination::Upstream(upstream.address, access)
+            }
             (Some(_), Some(_)) => return Err(ConfigError::TwoDestinations),
             (None, None) => return Err(ConfigError::NoDestination),
+        };
+        let upstream_roots = match layer.upstream_ca {
+            Some(path) => certificates(&path)?,
+            None => Vec::new(),
         };
         let mut api_keys = layer.api_key;
         api_keys.iter().try_for_each(keys::check)?;
@@ -221,6 +258,7 @@ impl Settings {
             listen: layer.listen.unwrap_or(LISTEN),
             api_keys,
             destination,
+            upstream_roots,
             tls,
             allow_sender: layer.allow_sender,
             allow_net: layer.allow_net.iter().map(|network| network.0).collect(),
@@ -250,6 +288,17 @@ pub(crate) enum ConfigError {
     NoDestination,
     #[error("--mailbox and --upstream exclude each other: give one of them")]
     TwoDestinations,
+    #[error("--upstream-user and --upstream-password-file: give both or neither")]
+    HalfLogin,
+    #[error("--upstream-user and the first line of {path} must not be empty")]
+    EmptyLogin { path: String },
+    #[error(
+        "the password of --upstream-user could be read on the way to {upstream}: \
+         use smtp+starttls:// or smtps://"
+    )]
+    ClearLogin { upstream: String },
+    #[error("the certificates in {path}: {error}")]
+    Certificates { path: String, error: TlsError },
     #[error("--tls-cert without --tls-key: give both or neither")]
     NoTlsKey,
     #[error("--tls-key without --tls-cert: give both or neither")]
@@ -273,6 +322,42 @@ pub(crate) enum ConfigError {
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
     fs::read(path).map_err(|error| ConfigError::Unreadable {
         what,
+        path: path.display().to_string(),
+        error,
+    })
+}
+
+/// How the relay logs in to its upstream, if it does.
+fn upstream_login(
+    upstream: &Upstream,
+    user: Option<String>,
+    password_file: Option<&Path>,
+) -> Result<Option<Credentials>, ConfigError> {
+    let (user, path) = match (user, password_file) {
+        (Some(user), Some(path)) => (user, path),
+        (None, None) => return Ok(None),
+        _ => return Err(ConfigError::HalfLogin),
+    };
+    let is_secure = upstream.start_tls || upstream.address.is_tls();
+    if !is_secure && !is_this_machine(upstream.address.host()) {
+        return Err(ConfigError::ClearLogin {
+            upstream: upstream.address.to_string(),
+        });
+    }
+    let text = read("the password", path)?;
+    let text = String::from_utf8_lossy(&text);
+    let password = text.lines().next().unwrap_or_default();
+    if user.is_empty() || password.is_empty() {
+        return Err(ConfigError::EmptyLogin {
+            path: path.display().to_string(),
+        });
+    }
+    Ok(Some(Credentials::new(user, password)))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let pem = read("the certificates", path)?;
+    certificates_from_pem(&pem).map_err(|error| ConfigError::Certificates {
         path: path.display().to_string(),
         error,
     })

@@ -1,12 +1,21 @@
-//! The mailers people use, before a bridge that wants to know who they are, and with TLS.
+//! Who knows whom: the mailers people use before a bridge with users and TLS, and a relay before a mail server with both.
 
 use crate::{
     mailers::{Line, run, smtplib, swaks},
-    support::{Bridge, Ended, peer, python},
+    support::{Bridge, Ended, MailServer, RelayServer, peer, python, send, sending},
 };
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 const MECHANISMS: [&str; 2] = ["PLAIN", "LOGIN"];
+
+/// A certificate for this machine and its key, in PEM form.
+fn certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
 
 /// A bridge with a user and a certificate.
 struct Guarded {
@@ -19,13 +28,10 @@ struct Guarded {
 impl Guarded {
     fn start(implicit: bool) -> Option<Self> {
         let line = Line::lay(&[])?;
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = rcgen::CertificateParams::new(names).unwrap();
-        let certificate = certificate.self_signed(&key).unwrap();
+        let (certificate, key) = certificate();
         let file = |name, content: &[u8]| line.file(name, content).to_str().unwrap().to_owned();
-        let certificate = file("cert.pem", certificate.pem().as_bytes());
-        let key = file("key.pem", key.serialize_pem().as_bytes());
+        let certificate = file("cert.pem", certificate.as_bytes());
+        let key = file("key.pem", key.as_bytes());
         let users = file("users", b"alice:open: sesame\n");
         let letter = file("letter.eml", b"Subject: x\r\n\r\nx\r\n");
         let mut arguments = vec![
@@ -195,4 +201,73 @@ fn what_is_said_in_clear_behind_starttls_is_not_heard_behind_tls() {
     ended.expect(0, &[heard]);
     // What comes later is taken for TLS, which it is not.
     inject(&["--again"]).unwrap().expect(0, &["no TLS: "]);
+}
+
+/// Nothing comes of a message, and the relay says why. Its client tries again, which is not waited for.
+fn fails(relay: &RelayServer, why: &str) {
+    let letter = b"Subject: x\r\n\r\nx\r\n";
+    let _sending = sending(&relay.url, &["--to", "bob@example.net"], letter);
+    relay.process.wait_for(why);
+}
+
+#[test]
+fn a_relay_logs_in_to_its_mail_server_behind_starttls() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name, content: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key) = certificate();
+    let (certificate, key) = (file("cert.pem", &certificate), file("key.pem", &key));
+    let right = file("right", "open: sesame\n");
+    let wrong = file("wrong", "guess\n");
+    let letter = b"Subject: x\r\n\r\nx\r\n";
+    let to = ["--to", "bob@example.net"];
+    for login_only in [false, true] {
+        let mut guard = vec![
+            "--tls",
+            &certificate,
+            &key,
+            "--user",
+            "alice",
+            "open: sesame",
+        ];
+        guard.extend(login_only.then_some("--login-only"));
+        let Some(server) = MailServer::with(&guard) else {
+            return;
+        };
+        let relay = |scheme: &str, more: &[&str]| {
+            let upstream = format!("{scheme}://localhost:{}", server.port);
+            RelayServer::start(&[&["--upstream", &upstream], more].concat())
+        };
+        let trust = ["--upstream-ca", &certificate];
+        let login = ["--upstream-user", "alice", "--upstream-password-file"];
+        let knows = relay("smtp+starttls", &[&trust[..], &login, &[&right]].concat());
+        send(&knows.url, &to, letter).expect(0, &["accepted: 250 2.0.0 kept as 0"]);
+
+        let guesses = relay("smtp+starttls", &[&trust[..], &login, &[&wrong]].concat());
+        let refusal = "credentials refused: 535 5.7.8 Authentication credentials invalid link=in-0";
+        fails(&guesses, refusal);
+
+        let trusts_nobody = relay("smtp+starttls", &[&login[..], &[&right]].concat());
+        let distrust = "issuer is not trusted; add its root certificate if it should be link=in-0";
+        fails(&trusts_nobody, distrust);
+
+        // In clear this server takes no mail, and says so itself.
+        let in_clear = relay("smtp", &[]);
+        send(&in_clear.url, &to, letter).expect(5, &["530 "]);
+        assert_eq!(server.messages().len(), 1);
+    }
+}
+
+#[test]
+fn a_relay_that_wants_tls_sends_nothing_to_a_server_without() {
+    let Some(server) = MailServer::start(&[]) else {
+        return;
+    };
+    let upstream = format!("smtp+starttls://localhost:{}", server.port);
+    let relay = RelayServer::start(&["--upstream", &upstream]);
+    fails(&relay, "channel failed: STARTTLS is not offered link=in-0");
+    assert!(server.messages().is_empty());
 }

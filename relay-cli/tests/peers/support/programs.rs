@@ -234,11 +234,15 @@ pub(crate) struct MailServer {
 impl MailServer {
     /// One that refuses these recipients; `None` where there is no Python.
     pub(crate) fn start(refused: &[&str]) -> Option<Self> {
+        let refused = refused.iter().flat_map(|address| ["--refuse", address]);
+        Self::with(&refused.collect::<Vec<_>>())
+    }
+
+    /// One with these arguments; `None` where there is no Python.
+    pub(crate) fn with(arguments: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mut command = python("mail_server.py")?;
-        for address in refused {
-            command.args(["--refuse", address]);
-        }
+        command.args(arguments);
         let process = Process::start(command.arg(directory.path()), b"");
         Some(Self {
             port: expect_port(&process, "listening on ", ""),
