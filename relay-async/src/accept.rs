@@ -69,7 +69,13 @@ enum Entered<R: Runtime> {
 
 async fn secure<R: Runtime>(socket: R::Socket, tls: Option<TlsAcceptor>) -> io::Result<R::Socket> {
     match tls {
-        Some(tls) => R::tls_accept(socket, tls).await,
+        Some(tls) => match R::tls_accept(socket, tls).await {
+            Ok(socket) => Ok(socket),
+            Err((mut socket, error)) => {
+                link::drain(&mut socket).await;
+                Err(error)
+            }
+        },
         None => Ok(socket),
     }
 }

@@ -1,7 +1,10 @@
 //! What all tasks of one hub share.
 
 use relay_proto::LinkId;
-use relay_transport::{Config, tls};
+use relay_transport::{
+    Config,
+    tls::{TlsClients, server_name},
+};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
     sync::{
@@ -14,15 +17,15 @@ use tokio::sync::{OnceCell, oneshot};
 
 /// What all tasks of one hub share.
 pub(crate) struct Context {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     accepted: AtomicU64,
-    tls: OnceCell<Arc<ClientConfig>>,
+    tls: OnceCell<TlsClients>,
 }
 
 impl Context {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            config,
+            config: Arc::new(config),
             accepted: AtomicU64::new(0),
             tls: OnceCell::new(),
         }
@@ -38,27 +41,25 @@ impl Context {
         &self,
         host: &str,
     ) -> Result<(Arc<ClientConfig>, ServerName<'static>), String> {
-        let config = self.tls_client().await?;
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| format!("no certificate can name the host {host:?}"))?;
-        Ok((config, name))
+        let clients = self.tls_clients().await?;
+        Ok((Arc::clone(&clients.server), server_name(host)?))
     }
 
     /// How to be a TLS client, made when it is first needed.
-    async fn tls_client(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) async fn tls_clients(&self) -> Result<&TlsClients, String> {
         let make = || async {
-            let extra_roots = self.config.extra_roots.clone();
-            let (made, config) = oneshot::channel();
+            let config = Arc::clone(&self.config);
+            let (made, clients) = oneshot::channel();
             // It reads the platform's certificates, and nothing may wait for a disk on a task.
             thread::Builder::new()
                 .name("relay-tls-roots".to_owned())
-                .spawn(move || made.send(tls::client_config(extra_roots)))
+                .spawn(move || made.send(TlsClients::new(&config)))
                 .map_err(|error| error.to_string())?;
-            config
+            clients
                 .await
                 .map_err(|_| "the platform's certificates cannot be read".to_owned())?
                 .map_err(|error| error.to_string())
         };
-        self.tls.get_or_try_init(make).await.cloned()
+        self.tls.get_or_try_init(make).await
     }
 }

@@ -79,9 +79,12 @@ impl<R: FuturesIo> Runtime for R {
     async fn tls_accept(
         socket: Self::Socket,
         config: Arc<ServerConfig>,
-    ) -> io::Result<Self::Socket> {
-        let tls = TlsAcceptor::from(config).accept(socket).await?;
-        Ok(Box::new(tls))
+    ) -> Result<Self::Socket, (Self::Socket, io::Error)> {
+        let accepting = TlsAcceptor::from(config).accept(socket).into_fallible();
+        match accepting.await {
+            Ok(tls) => Ok(Box::new(tls)),
+            Err((error, socket)) => Err((socket, error)),
+        }
     }
 
     async fn websocket_connect(

@@ -122,8 +122,11 @@ pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_with};
 pub use futures_io::FuturesIo;
 pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{
-    Config, seed,
-    tls::{StreamTls, TlsError, certificates_from_pem, server_config as tls_acceptor},
+    Config, HeaderError, Headers, proxies_from_environment, seed,
+    tls::{
+        ClientCertificate, StreamTls, TlsError, certificates_from_pem,
+        mutual_server_config as mutual_tls_acceptor, server_config as tls_acceptor,
+    },
 };
 pub use runtime::{Clock, Runtime};
 pub use rustls::pki_types::CertificateDer;

@@ -72,11 +72,12 @@ pub trait Runtime: Clock {
         config: Arc<ClientConfig>,
     ) -> impl Future<Output = io::Result<Self::Socket>> + Send;
 
-    /// The server's side of the TLS handshake.
+    /// The server's side of the TLS handshake. Where it fails, the connection comes back, so that the driver can hear the
+    /// client out: TLS has told it why.
     fn tls_accept(
         socket: Self::Socket,
         config: Arc<ServerConfig>,
-    ) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+    ) -> impl Future<Output = Result<Self::Socket, (Self::Socket, io::Error)>> + Send;
 
     /// The client's side of the opening handshake (RFC 6455, section 4.1).
     fn websocket_connect(

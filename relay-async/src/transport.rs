@@ -1,6 +1,6 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
-use crate::{Runtime, context::Context as Shared, runtime::timeout};
+use crate::{Runtime, context::Context as Shared, link::drain, runtime::timeout};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
@@ -157,7 +157,13 @@ impl<R: Runtime> ByteStream<R> {
     ) -> Result<R::Socket, Closure> {
         match tls {
             OnRequest::Never => return Err(fault::tls_not_prepared()),
-            OnRequest::Server(config) => R::tls_accept(socket, config).await,
+            OnRequest::Server(config) => match R::tls_accept(socket, config).await {
+                Ok(socket) => Ok(socket),
+                Err((mut socket, error)) => {
+                    drain(&mut socket).await;
+                    Err(error)
+                }
+            },
             OnRequest::Client(host) => {
                 let (config, name) = context.tls_with(&host).await.map_err(fault::not_secured)?;
                 R::tls_connect(socket, name, config).await

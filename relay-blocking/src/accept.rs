@@ -130,7 +130,8 @@ impl Guest {
                     Self::upgraded(peer, handshake, lent, config)
                 }
             },
-            Poll::Ready(Err(error)) => Reception::Refused(error, None),
+            // TLS has told the peer why; heard out, it gets to read that.
+            Poll::Ready(Err(error)) => Reception::Refused(error, Some(socket)),
             Poll::Pending => {
                 let stage = Stage::Securing(socket, above);
                 Reception::Waiting(Self {

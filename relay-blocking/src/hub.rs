@@ -1,19 +1,18 @@
 //! The loop around the pump: one thread that owns machine, application and all sockets.
 
 use crate::{
-    dial::{Plan, Preparation},
+    dial::Preparation,
     network::{Network, OnRequest, Owner},
     report::{Report, Reporter},
     socket::Security,
     workers::Workers,
 };
 use relay_proto::{
-    Action, Application, Deadline, Endpoint, Input, LinkId, Machine, OpenError, Pump, Step, Time,
+    Action, Application, Deadline, Endpoint, Input, LinkId, Machine, Pump, Step, Time,
 };
 use relay_transport::{FAR, fault};
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -33,8 +32,6 @@ const COMMANDS_PER_TURN: usize = 64;
 
 /// What callers want done between two steps.
 pub(crate) type Command<M, A> = Box<dyn FnOnce(&mut M, &mut A, Time) + Send>;
-
-pub(crate) type Found = Result<(Plan, Vec<SocketAddr>), OpenError>;
 
 pub(crate) struct Hub<M, A> {
     pump: Pump<M>,

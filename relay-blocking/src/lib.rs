@@ -51,9 +51,11 @@
 //! - A link is read only as far as [`read_limit`](relay_proto::Machine::read_limit) allows, which is asked before
 //!   every frame; nothing is read ahead.
 //! - All frames sent in one go are flushed once.
+//! - A host with several addresses is connected to at the one that answers first (RFC 8305).
 //! - A machine that ends closes its listeners and, with [`GOING_AWAY`](relay_proto::CloseCode::GOING_AWAY), its links.
 
 mod accept;
+mod attempts;
 mod dial;
 mod driver;
 mod hub;
@@ -70,7 +72,10 @@ pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_with};
 pub use local::Local;
 pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{
-    Config, seed,
-    tls::{StreamTls, TlsError, certificates_from_pem, server_config as tls_acceptor},
+    Config, HeaderError, Headers, proxies_from_environment, seed,
+    tls::{
+        ClientCertificate, StreamTls, TlsError, certificates_from_pem,
+        mutual_server_config as mutual_tls_acceptor, server_config as tls_acceptor,
+    },
 };
 pub use rustls::pki_types::CertificateDer;

@@ -6,7 +6,7 @@ pub(crate) use secure::OnRequest;
 
 use crate::{
     accept::{Door, Guest, Kind, Reception},
-    dial::{Dialling, Opening, Plan, Registration},
+    dial::{Dialling, Found, Opening, Registration},
     link::{Link, News},
     socket::Socket,
 };
@@ -42,7 +42,8 @@ struct Entry {
 }
 
 enum State {
-    Dialling(Dialling),
+    /// The present step has time until then.
+    Dialling(Dialling, Option<Instant>),
     Guest(Guest, Token),
     Open(Link),
     /// TLS is being started on what was open.
@@ -184,38 +185,47 @@ impl Network {
     pub(crate) fn open(&mut self, link: LinkId, endpoint: &Endpoint) {
         let entry = Entry {
             token: self.new_token(Owner::Link(link)),
-            state: State::Dialling(Dialling::LookingUp),
+            state: State::Dialling(Dialling::LookingUp, None),
             overdue: None,
             tls: match endpoint {
-                Endpoint::Stream(to) => OnRequest::Client(to.host().to_owned()),
-                Endpoint::WebSocket(_) => OnRequest::Never,
+                Endpoint::Stream(to) if !to.is_tls() => OnRequest::Client(to.host().to_owned()),
+                Endpoint::Stream(_) | Endpoint::WebSocket(_) => OnRequest::Never,
             },
         };
         self.enter(link, entry);
     }
 
     /// Goes on with an opening whose host has been looked up; says so where it has failed.
-    pub(crate) fn connect(
-        &mut self,
-        link: LinkId,
-        found: Result<(Plan, Vec<SocketAddr>), OpenError>,
-    ) -> Option<Input> {
+    pub(crate) fn connect(&mut self, link: LinkId, found: Found) -> Option<Input> {
         let token = self.entries.get(&link)?.token;
         let registry = self.poll.registry();
         let registration = Registration { registry, token };
         let opening =
             found.and_then(|(plan, addresses)| Dialling::connect(plan, addresses, &registration));
-        self.opening(link, opening)
+        self.opening(link, (None, None), opening)
     }
 
-    fn opening(&mut self, link: LinkId, opening: Result<Opening, OpenError>) -> Option<Input> {
+    /// Goes on from `before`, the step that had time until `until`.
+    fn opening(
+        &mut self,
+        link: LinkId,
+        (before, until): (Option<mem::Discriminant<Dialling>>, Option<Instant>),
+        opening: Result<Opening, OpenError>,
+    ) -> Option<Input> {
         match opening {
             Ok(Opening::Waiting(dialling)) => {
-                self.set_state(link, State::Dialling(dialling));
+                let until = match before == Some(mem::discriminant(&dialling)) {
+                    true => until,
+                    false => Some(Instant::now() + self.config.connect_timeout),
+                };
+                let overdue = [dialling.wake_at(), until].into_iter().flatten().min();
+                self.set_overdue(link, overdue);
+                self.set_state(link, State::Dialling(dialling, until));
                 None
             }
             Ok(Opening::Open(transport)) => {
                 let open = Link::new(transport, self.config.close_timeout);
+                self.set_overdue(link, None);
                 self.set_state(link, State::Open(open));
                 Some(Input::Opened { link })
             }
@@ -250,7 +260,7 @@ impl Network {
                 self.touch(link);
                 None
             }
-            State::Dialling(_) => {
+            State::Dialling(..) => {
                 self.forget(link);
                 let why = OpenError::Abandoned;
                 Some(Input::OpenFailed { link, why })
@@ -297,12 +307,13 @@ impl Network {
                     task::Poll::Pending
                 }
             },
-            State::Dialling(dialling) => {
+            State::Dialling(dialling, until) => {
+                let before = (Some(mem::discriminant(&*dialling)), *until);
                 let dialling = mem::replace(dialling, Dialling::LookingUp);
                 let token = entry.token;
                 let registry = self.poll.registry();
                 let opening = dialling.proceed(&Registration { registry, token });
-                self.opening(link, opening)
+                self.opening(link, before, opening)
                     .map_or(task::Poll::Pending, |input| task::Poll::Ready(Some(input)))
             }
             State::Guest(..) => self.receive(link),
@@ -393,8 +404,16 @@ impl Network {
 
     /// Ends what takes too long, and says so where the machine knows of it.
     pub(crate) fn expire(&mut self, link: LinkId) -> Option<Input> {
-        let due = self.entries.get(&link)?.overdue?;
-        if due > Instant::now() {
+        let entry = self.entries.get(&link)?;
+        if entry.overdue? > Instant::now() {
+            return None;
+        }
+        if let State::Dialling(_, until) = entry.state
+            && until.is_none_or(|until| until > Instant::now())
+        {
+            // Not the end: another address is to be tried.
+            self.set_overdue(link, None);
+            self.touch(link);
             return None;
         }
         let state = self.take(link)?;
@@ -412,7 +431,11 @@ impl Network {
                 self.leave_door(door);
                 None
             }
-            State::Dialling(_) | State::Draining(_) => None,
+            State::Dialling(dialling, _) => {
+                let why = dialling.expire();
+                Some(Input::OpenFailed { link, why })
+            }
+            State::Draining(_) => None,
         }
     }
 
@@ -510,7 +533,7 @@ impl Network {
         }
         for link in self.entries.keys().copied().collect::<Vec<_>>() {
             match self.entries.get(&link).map(|entry| &entry.state) {
-                Some(State::Dialling(_) | State::Guest(..) | State::Securing(_)) => {
+                Some(State::Dialling(..) | State::Guest(..) | State::Securing(_)) => {
                     self.forget(link);
                 }
                 _ => drop(self.close(link, CloseCode::GOING_AWAY, String::new())),

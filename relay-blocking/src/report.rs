@@ -1,6 +1,6 @@
 //! What other threads tell the hub, besides calls.
 
-use crate::{hub::Found, network::Network, socket::Security};
+use crate::{dial::Found, network::Network, socket::Security};
 use mio::Waker;
 use relay_proto::{Closure, LinkId, Stopped};
 use std::sync::{Arc, mpsc::Sender};

@@ -16,7 +16,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) enum Socket {
     Plain(TcpStream),
-    Client(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// TLS over whatever leads to the server: with a proxy of `https` there is another TLS below.
+    Client(Box<StreamOwned<ClientConnection, Self>>),
     Server(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
@@ -37,12 +38,12 @@ pub(crate) fn would_block<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
 
 impl Socket {
     pub(crate) fn client(
-        tcp: TcpStream,
+        below: Self,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
         let connection = ClientConnection::new(config, name)?;
-        Ok(Self::Client(Box::new(StreamOwned::new(connection, tcp))))
+        Ok(Self::Client(Box::new(StreamOwned::new(connection, below))))
     }
 
     pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
@@ -50,14 +51,13 @@ impl Socket {
         Ok(Self::Server(Box::new(StreamOwned::new(connection, tcp))))
     }
 
-    /// TLS over what was plain so far.
+    /// TLS over what was without it so far.
     pub(crate) fn secure(self, security: Security) -> io::Result<Self> {
-        let Self::Plain(tcp) = self else {
-            return Err(io::Error::other("it is in force already"));
-        };
-        match security {
-            Security::Client(config, name) => Self::client(tcp, config, name),
-            Security::Server(config) => Self::server(tcp, config),
+        match (self, security) {
+            // A proxy's TLS may be below.
+            (socket, Security::Client(config, name)) => Self::client(socket, config, name),
+            (Self::Plain(tcp), Security::Server(config)) => Self::server(tcp, config),
+            _ => return Err(io::Error::other("it is in force already")),
         }
         .map_err(io::Error::other)
     }
@@ -87,14 +87,20 @@ impl Socket {
 
     /// Ends our direction, as far as the system takes it now.
     pub(crate) fn shutdown(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(_) => {}
-            Self::Client(tls) => tls.conn.send_close_notify(),
-            Self::Server(tls) => tls.conn.send_close_notify(),
-        }
         // A peer that takes nothing now misses the goodbye of TLS and sees the end of TCP.
-        let _ = self.flush();
-        self.tcp().shutdown(Shutdown::Write)
+        match self {
+            Self::Plain(tcp) => tcp.shutdown(Shutdown::Write),
+            Self::Client(tls) => {
+                tls.conn.send_close_notify();
+                let _ = tls.flush();
+                tls.sock.shutdown()
+            }
+            Self::Server(tls) => {
+                tls.conn.send_close_notify();
+                let _ = tls.flush();
+                tls.sock.shutdown(Shutdown::Write)
+            }
+        }
     }
 
     /// Throws away a piece of what still comes; ready at its end.
@@ -105,10 +111,10 @@ impl Socket {
         would_block(self.tcp().read(&mut [0; 4096]))
     }
 
-    const fn tcp(&mut self) -> &mut TcpStream {
+    fn tcp(&mut self) -> &mut TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Client(tls) => &mut tls.sock,
+            Self::Client(tls) => tls.sock.tcp(),
             Self::Server(tls) => &mut tls.sock,
         }
     }
@@ -147,7 +153,8 @@ impl Write for Socket {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => tcp.flush(),
-            Self::Client(tls) => tls.flush(),
+            // What the upper TLS has handed down may still wait in the lower one.
+            Self::Client(tls) => tls.flush().and_then(|()| tls.sock.flush()),
             Self::Server(tls) => tls.flush(),
         }
     }

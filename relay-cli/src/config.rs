@@ -16,7 +16,9 @@ use relay_proto::{
     },
     smtp::{Access, Credentials, HostName},
 };
-use relay_tokio::{CertificateDer, TlsAcceptor, TlsError, certificates_from_pem, tls_acceptor};
+use relay_tokio::CertificateDer;
+use relay_tokio::TlsAcceptor;
+use relay_transport::tls::{TlsError, certificates_from_pem, mutual_server_config, server_config};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{
     fmt, fs, io,
@@ -71,6 +73,9 @@ pub(crate) struct Layer {
     /// The private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", env = "RELAY_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate that one in this PEM file vouches for; needs --tls-cert
+    #[arg(long, value_name = "FILE", env = "RELAY_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
     /// Take mail from senders of this domain only; may be given several times [default: any]
     #[arg(
         long,
@@ -169,6 +174,7 @@ impl Layer {
             upstream_ca: self.upstream_ca.or(lower.upstream_ca),
             tls_cert,
             tls_key,
+            tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
             allow_sender: or(self.allow_sender, lower.allow_sender),
             allow_net: or(self.allow_net, lower.allow_net),
             allow_rcpt: or(self.allow_rcpt, lower.allow_rcpt),
@@ -253,7 +259,11 @@ impl Settings {
         if api_keys.is_empty() {
             return Err(ConfigError::NoKey);
         }
-        let tls = tls_of(layer.tls_cert.as_deref(), layer.tls_key.as_deref())?;
+        let tls = tls_of(
+            layer.tls_cert.as_deref(),
+            layer.tls_key.as_deref(),
+            layer.tls_client_ca.as_deref(),
+        )?;
         Ok(Self {
             listen: layer.listen.unwrap_or(LISTEN),
             api_keys,
@@ -303,6 +313,8 @@ pub(crate) enum ConfigError {
     NoTlsKey,
     #[error("--tls-key without --tls-cert: give both or neither")]
     NoTlsCertificate,
+    #[error("--tls-client-ca without --tls-cert and --tls-key: only TLS clients have certificates")]
+    NoTls,
     #[error("cannot read {what} {path}: {error}")]
     Unreadable {
         what: &'static str,
@@ -317,6 +329,8 @@ pub(crate) enum ConfigError {
         key: String,
         error: TlsError,
     },
+    #[error("--tls-client-ca {roots}: {error}")]
+    ClientRoots { roots: String, error: TlsError },
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
@@ -363,7 +377,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError
     })
 }
 
-/// TLS with the certificate and the key in these files, where both are given.
+/// TLS with the certificate and the key in these files, where both are given, for clients whose certificates have one of
+/// these roots, where that is given.
 ///
 /// # Errors
 ///
@@ -371,23 +386,43 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError
 pub(crate) fn tls_of(
     certificate: Option<&Path>,
     key: Option<&Path>,
+    client_roots: Option<&Path>,
 ) -> Result<Option<TlsAcceptor>, ConfigError> {
     match (certificate, key) {
-        (Some(certificate), Some(key)) => tls(certificate, key).map(Some),
+        (Some(certificate), Some(key)) => tls(certificate, key, client_roots).map(Some),
+        (None, None) if client_roots.is_some() => Err(ConfigError::NoTls),
         (None, None) => Ok(None),
         (Some(_), None) => Err(ConfigError::NoTlsKey),
         (None, Some(_)) => Err(ConfigError::NoTlsCertificate),
     }
 }
 
-fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
+fn tls(
+    certificate: &Path,
+    key: &Path,
+    client_roots: Option<&Path>,
+) -> Result<TlsAcceptor, ConfigError> {
     let chain = read("the certificate", certificate)?;
     let secret = read("the private key", key)?;
-    tls_acceptor(&chain, &secret).map_err(|error| ConfigError::Tls {
+    let unusable = |error| ConfigError::Tls {
         certificate: certificate.display().to_string(),
         key: key.display().to_string(),
         error,
-    })
+    };
+    let config = match client_roots {
+        None => server_config(&chain, &secret).map_err(unusable)?,
+        Some(path) => {
+            let roots = read("the root certificates", path)?;
+            mutual_server_config(&chain, &secret, &roots).map_err(|error| match error {
+                TlsError::Roots(_) => ConfigError::ClientRoots {
+                    roots: path.display().to_string(),
+                    error,
+                },
+                error => unusable(error),
+            })?
+        }
+    };
+    Ok(config)
 }
 
 /// Reads a file of settings.

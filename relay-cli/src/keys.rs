@@ -1,7 +1,29 @@
 //! API keys from files and options.
 
 use relay_proto::mail::wire::ApiKey;
-use std::{fs, io, path::Path};
+use serde::Deserialize;
+use std::{convert::Infallible, fmt, fs, io, path::Path, str::FromStr};
+
+/// A text that must not show.
+///
+/// Any text will do: clap and serde repeat what they refuse, so it is looked at where it is used.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
 
 /// Why there is no usable key. The key itself is never in the text.
 #[derive(Debug, thiserror::Error)]

@@ -3,15 +3,24 @@
 use crate::{
     args::{api_key, is_shadowed},
     failure::Failure,
-    keys,
+    keys::{self, Secret},
 };
 use clap::{ArgMatches, Args};
 use relay_proto::{
     WebSocketUrl,
     mail::{client::ClientConfig, wire::ApiKey},
+    proxy::Proxies,
 };
-use relay_tokio::{Config, certificates_from_pem};
-use std::{fs, num::NonZeroU32, path::PathBuf, time::Duration};
+use relay_transport::{
+    Config, Headers, proxies_from_environment,
+    tls::{ClientCertificate, certificates_from_pem},
+};
+use std::{
+    fmt, fs,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The slowest line a message of any size should get through, in bytes a second.
 const SLOWEST_LINE: u64 = 32 * 1024;
@@ -31,6 +40,25 @@ pub(crate) struct Uplink {
     /// Trust the certificates in this PEM file, besides those the system trusts
     #[arg(long, value_name = "FILE", env = "RELAY_CA")]
     pub(crate) ca: Option<PathBuf>,
+    /// Show the relay the certificate in this PEM file, own certificate first; needs --client-key
+    #[arg(long, value_name = "FILE", env = "RELAY_CLIENT_CERTIFICATE")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// The private key of the client certificate (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", env = "RELAY_CLIENT_KEY")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// Go through this HTTP proxy: http://HOST:PORT or https://, with USER:PASSWORD@ before the host where it wants
+    /// to know who comes; none: through none [default: what https_proxy, http_proxy, all_proxy, no_proxy say]
+    #[arg(long, value_name = "URL", env = "RELAY_PROXY", hide_env_values = true)]
+    pub(crate) proxy: Option<Secret>,
+    /// Add this to the WebSocket upgrade request, as in 'Name: value'; may be given several times
+    #[arg(
+        long,
+        value_name = "HEADER",
+        env = "RELAY_HEADER",
+        hide_env_values = true,
+        value_delimiter = '\n'
+    )]
+    pub(crate) header: Vec<Secret>,
     /// How often to try to connect before giving up
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) attempts: NonZeroU32,
@@ -70,13 +98,16 @@ impl Uplink {
     pub(crate) fn transport(&self) -> Result<Config, Failure> {
         let mut transport = Config::default();
         if let Some(path) = &self.ca {
-            let wrong = |error: &dyn std::fmt::Display| {
+            let wrong = |error: &dyn fmt::Display| {
                 let path = path.display();
                 Failure::usage(format_args!("the certificates in {path}: {error}"))
             };
             let pem = fs::read(path).map_err(|error| wrong(&error))?;
             transport.extra_roots = certificates_from_pem(&pem).map_err(|error| wrong(&error))?;
         }
+        transport.client_certificate = self.client_certificate()?;
+        transport.proxies = self.proxies()?;
+        transport.headers = self.headers()?;
         Ok(transport)
     }
 
@@ -89,6 +120,67 @@ impl Uplink {
                 self.url
             )
         })
+    }
+
+    fn client_certificate(&self) -> Result<Option<ClientCertificate>, Failure> {
+        let (certificate, key) = match (&self.client_certificate, &self.client_key) {
+            (None, None) => return Ok(None),
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(_), None) => {
+                return Err(Failure::usage(
+                    "--client-certificate without --client-key: give both or neither",
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(Failure::usage(
+                    "--client-key without --client-certificate: give both or neither",
+                ));
+            }
+        };
+        if !self.url.is_tls() {
+            return Err(Failure::usage(format_args!(
+                "--client-certificate: {} is not encrypted and takes none; use wss://",
+                self.url
+            )));
+        }
+        let read = |what: &str, path: &Path| {
+            fs::read(path).map_err(|error| {
+                let path = path.display();
+                Failure::usage(format_args!("cannot read the {what} {path}: {error}"))
+            })
+        };
+        let chain = read("client certificate", certificate)?;
+        let secret = read("client key", key)?;
+        let certificate = ClientCertificate::from_pem(&chain, &secret).map_err(|error| {
+            let (certificate, key) = (certificate.display(), key.display());
+            Failure::usage(format_args!(
+                "--client-certificate {certificate}, --client-key {key}: {error}"
+            ))
+        })?;
+        Ok(Some(certificate))
+    }
+
+    fn proxies(&self) -> Result<Proxies, Failure> {
+        match &self.proxy {
+            None => proxies_from_environment().map_err(Failure::usage),
+            Some(Secret(text)) if text == "none" => Ok(Proxies::default()),
+            Some(Secret(text)) => {
+                let proxy = text.parse();
+                let proxy =
+                    proxy.map_err(|error| Failure::usage(format_args!("--proxy: {error}")))?;
+                Ok(Proxies::all(proxy))
+            }
+        }
+    }
+
+    fn headers(&self) -> Result<Headers, Failure> {
+        let mut headers = Headers::default();
+        for Secret(line) in self.header.iter().filter(|line| !line.0.trim().is_empty()) {
+            headers
+                .add_line(line)
+                .map_err(|error| Failure::usage(format_args!("--header: {error}")))?;
+        }
+        Ok(headers)
     }
 
     /// The API key.

@@ -62,6 +62,10 @@ impl FromStr for WebSocketUrl {
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let uri = parse(text)?;
+        let syntax = |problem| EndpointError::Syntax {
+            given: text.to_owned(),
+            problem,
+        };
         let tls = match uri.scheme().as_str() {
             "ws" => false,
             "wss" => true,
@@ -73,12 +77,9 @@ impl FromStr for WebSocketUrl {
             }
         };
         if uri.fragment().is_some() {
-            return Err(EndpointError::Syntax {
-                given: text.to_owned(),
-                problem: "a WebSocket URL has no fragment (#…)",
-            });
+            return Err(syntax("a WebSocket URL has no fragment (#…)"));
         }
-        let (host, port) = host_and_port(text, &uri, Some(if tls { 443 } else { 80 }))?;
+        let (host, port) = host_and_port(&uri, Some(if tls { 443 } else { 80 })).map_err(syntax)?;
         Ok(Self {
             text: text.to_owned(),
             host,
@@ -125,6 +126,10 @@ impl StreamAddress {
         expected: &'static str,
     ) -> Result<Self, EndpointError> {
         let uri = parse(text)?;
+        let syntax = |problem| EndpointError::Syntax {
+            given: text.to_owned(),
+            problem,
+        };
         let Some(&(_, tls, default_port)) = schemes
             .iter()
             .find(|(scheme, ..)| uri.scheme().as_str().eq_ignore_ascii_case(scheme))
@@ -138,12 +143,9 @@ impl StreamAddress {
             || uri.query().is_some()
             || uri.fragment().is_some()
         {
-            return Err(EndpointError::Syntax {
-                given: text.to_owned(),
-                problem: "nothing may follow host and port",
-            });
+            return Err(syntax("nothing may follow host and port"));
         }
-        let (host, port) = host_and_port(text, &uri, default_port)?;
+        let (host, port) = host_and_port(&uri, default_port).map_err(syntax)?;
         Ok(Self { host, port, tls })
     }
 
@@ -198,46 +200,45 @@ pub enum EndpointError {
     Credentials,
 }
 
+/// Reads a URL that has no business with credentials.
 fn parse(text: &str) -> Result<Uri<&str>, EndpointError> {
-    Uri::parse(text).map_err(|_| EndpointError::Syntax {
+    let uri = parse_uri(text).ok_or_else(|| EndpointError::Syntax {
         given: text.to_owned(),
         problem: "not a URL; one looks like scheme://host:port/path",
-    })
+    })?;
+    match uri.authority() {
+        Some(authority) if authority.has_userinfo() => Err(EndpointError::Credentials),
+        _ => Ok(uri),
+    }
 }
 
-fn host_and_port(
-    text: &str,
+/// Reads a URI (RFC 3986).
+pub(crate) fn parse_uri(text: &str) -> Option<Uri<&str>> {
+    Uri::parse(text).ok()
+}
+
+/// The host, without brackets, and the port; or what is wrong with them.
+pub(crate) fn host_and_port(
     uri: &Uri<&str>,
     default_port: Option<u16>,
-) -> Result<(String, u16), EndpointError> {
-    let syntax = |problem| EndpointError::Syntax {
-        given: text.to_owned(),
-        problem,
-    };
-    let authority = uri
-        .authority()
-        .ok_or_else(|| syntax("the host is missing"))?;
-    if authority.has_userinfo() {
-        return Err(EndpointError::Credentials);
-    }
+) -> Result<(String, u16), &'static str> {
+    let authority = uri.authority().ok_or("the host is missing")?;
     let host = authority.host();
     let host = match authority.host_parsed() {
-        Host::RegName(name) if name.as_str().is_empty() => {
-            return Err(syntax("the host is missing"));
-        }
+        Host::RegName(name) if name.as_str().is_empty() => return Err("the host is missing"),
         Host::RegName(name) if name.as_str().contains('%') => {
-            return Err(syntax("the host has percent-encoded characters"));
+            return Err("the host has percent-encoded characters");
         }
-        Host::IpvFuture { .. } => return Err(syntax("unknown kind of host address")),
+        Host::IpvFuture { .. } => return Err("unknown kind of host address"),
         _ => host.trim_start_matches('[').trim_end_matches(']'),
     };
     let port = match authority.port().map(|port| port.as_str()) {
-        None | Some("") => default_port.ok_or_else(|| syntax("the port is missing"))?,
+        None | Some("") => default_port.ok_or("the port is missing")?,
         Some(port) => port
             .parse()
             .ok()
             .filter(|port| *port != 0)
-            .ok_or_else(|| syntax("the port is not a number from 1 to 65535"))?,
+            .ok_or("the port is not a number from 1 to 65535")?,
     };
     Ok((host.to_owned(), port))
 }

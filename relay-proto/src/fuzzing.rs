@@ -14,12 +14,14 @@ use core::str;
 
 mod delivery;
 mod driver;
+mod http_connect;
 mod machines;
 mod session;
 #[cfg(test)]
 mod tests;
 
 pub use delivery::smtp_delivery;
+pub use http_connect::http_connect;
 pub use machines::{mail_client, mail_relay};
 pub use session::smtp_session;
 

@@ -67,6 +67,7 @@
 //!
 //! - The crate's root: what every machine and every driver share.
 //! - [`link`]: reconnecting and liveness, for any protocol.
+//! - [`proxy`]: the way to a server through an HTTP proxy.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
@@ -85,6 +86,7 @@ pub mod link;
 mod machine;
 pub mod mail;
 mod outbox;
+pub mod proxy;
 mod pump;
 mod random;
 mod secret;

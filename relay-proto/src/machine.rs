@@ -22,7 +22,7 @@
 //! - A driver carries out actions at once and in order, and may keep any number of frames waiting
 //!   for a slow socket: the machine bounds what it hands out before the `Written` of it comes back.
 
-use crate::{Endpoint, Time};
+use crate::{Endpoint, Time, proxy::ProxyFault};
 use alloc::string::String;
 use bytes::Bytes;
 use core::{fmt, net::IpAddr, time::Duration};
@@ -359,7 +359,28 @@ pub enum OpenError {
         /// What was wrong with the answer.
         detail: String,
     },
+    /// The proxy on the way does not lead there.
+    #[error("no way to {endpoint} through {proxy}: {fault}")]
+    Proxy {
+        /// Where to.
+        endpoint: String,
+        /// The proxy, without credentials.
+        proxy: String,
+        /// What is wrong with it.
+        fault: ProxyFault,
+    },
     /// The machine closed the link before it was open.
     #[error("given up before it was open")]
     Abandoned,
+}
+
+impl OpenError {
+    /// Whether the same attempt fails again until something is changed on this side, and may do harm: a proxy that is given
+    /// wrong credentials again and again locks the account.
+    pub const fn is_permanent(&self) -> bool {
+        match self {
+            Self::Proxy { fault, .. } => fault.is_about_credentials(),
+            _ => false,
+        }
+    }
 }

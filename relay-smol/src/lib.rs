@@ -50,7 +50,8 @@ mod runtime;
 
 pub use driver::{Driver, spawn, spawn_with};
 pub use relay_async::{
-    Application, CertificateDer, Config, Listening, Stopped, StreamTls, TlsAcceptor, TlsError,
-    certificates_from_pem, seed, tls_acceptor,
+    Application, CertificateDer, ClientCertificate, Config, HeaderError, Headers, Listening,
+    Stopped, StreamTls, TlsAcceptor, TlsError, certificates_from_pem, mutual_tls_acceptor,
+    proxies_from_environment, seed, tls_acceptor,
 };
 pub use runtime::Smol;

@@ -82,9 +82,12 @@ impl Runtime for Tokio {
     async fn tls_accept(
         socket: Self::Socket,
         config: Arc<ServerConfig>,
-    ) -> io::Result<Self::Socket> {
+    ) -> Result<Self::Socket, (Self::Socket, io::Error)> {
         let accepting = TlsAcceptor::from(config).accept(socket.into_inner());
-        Ok(boxed(accepting.await?))
+        match accepting.into_fallible().await {
+            Ok(tls) => Ok(boxed(tls)),
+            Err((error, socket)) => Err((socket.compat(), error)),
+        }
     }
 
     async fn websocket_connect(

@@ -1,7 +1,7 @@
 //! What the libraries below report, in the words of the core and for people.
 
 use relay_proto::{CloseCode, Closure, OpenError};
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use std::{fmt, io, net::SocketAddr, time::Duration};
 use tungstenite::{
     self,
@@ -87,8 +87,12 @@ pub fn while_writing(error: tungstenite::Error) -> Closure {
 pub fn unresolved(endpoint: String, error: &io::Error) -> OpenError {
     OpenError::Unreachable {
         endpoint,
-        detail: format!("the host name cannot be resolved ({error})"),
+        detail: unresolved_detail(error),
     }
+}
+
+pub(crate) fn unresolved_detail(error: &io::Error) -> String {
+    format!("the host name cannot be resolved ({error})")
 }
 
 /// The connection could not be made, or broke before it was of use.
@@ -115,7 +119,12 @@ pub fn unreachable(endpoint: String, error: &io::Error) -> OpenError {
 /// assert!(why.ends_with("the host has no address"));
 /// ```
 pub fn all_unreachable(endpoint: String, attempts: &[(SocketAddr, io::Error)]) -> OpenError {
-    let detail = match attempts {
+    let detail = attempts_detail(attempts);
+    OpenError::Unreachable { endpoint, detail }
+}
+
+pub(crate) fn attempts_detail(attempts: &[(SocketAddr, io::Error)]) -> String {
+    match attempts {
         [] => "the host has no address".to_owned(),
         [(_, error)] => io_detail(error),
         attempts => {
@@ -125,8 +134,7 @@ pub fn all_unreachable(endpoint: String, attempts: &[(SocketAddr, io::Error)]) -
                 .collect();
             format!("tried {}", tried.join(", "))
         }
-    };
-    OpenError::Unreachable { endpoint, detail }
+    }
 }
 
 /// This side cannot do TLS with that peer.
@@ -149,8 +157,7 @@ pub fn not_secured(detail: impl fmt::Display) -> Closure {
 
 /// The TLS handshake on an open link has failed.
 pub fn tls_on_link(error: &io::Error) -> Closure {
-    let inner = error.get_ref();
-    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match tls_error(error) {
         Some(rustls::Error::InvalidMessage(_)) => not_secured("what the peer says is not TLS"),
         _ => not_secured(tls_detail(error)),
     }
@@ -166,20 +173,61 @@ pub fn tls_too_slow() -> Closure {
     not_secured("the peer does not finish the handshake")
 }
 
-fn tls_detail(error: &io::Error) -> String {
-    let tls_error = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls_error {
+pub(crate) fn tls_detail(error: &io::Error) -> String {
+    match tls_error(error) {
         Some(rustls::Error::InvalidCertificate(problem)) => certificate_detail(problem),
         Some(rustls::Error::InvalidMessage(_)) => {
             "what answers does not speak TLS on this port".to_owned()
         }
+        Some(rustls::Error::AlertReceived(alert)) => alert_detail(*alert),
         Some(error) => error.to_string(),
         None => format!(
             "the connection broke during the TLS handshake: {}",
             io_detail(error)
         ),
+    }
+}
+
+/// Whether TLS failed, and not what is below it.
+pub(crate) fn is_tls(error: &io::Error) -> bool {
+    tls_error(error).is_some()
+}
+
+/// Whether the peer demands a certificate.
+pub(crate) fn wants_certificate(error: &io::Error) -> bool {
+    let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+    tls_error(error) == Some(&alert)
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// What a server means by an alert (RFC 8446, section 6.2).
+fn alert_detail(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            "the server demands a client certificate; give one, and its key".to_owned()
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied
+        | AlertDescription::DecryptError => format!(
+            "the server does not accept the client certificate, or that there is none ({alert:?}); is it one it trusts?"
+        ),
+        // What servers with TLS 1.2 say where a certificate is missing.
+        AlertDescription::HandshakeFailure => {
+            "the server has refused the TLS handshake (HandshakeFailure); it may demand a client certificate".to_owned()
+        }
+        AlertDescription::ProtocolVersion => {
+            "the server speaks neither TLS 1.2 nor 1.3".to_owned()
+        }
+        AlertDescription::UnrecognisedName => "the server knows no host of this name".to_owned(),
+        other => format!("the server has refused the TLS handshake ({other:?})"),
     }
 }
 
@@ -217,6 +265,11 @@ pub fn upgrade(endpoint: String, error: tungstenite::Error) -> OpenError {
             status: response.status().as_u16(),
             retry_after: retry_after(&response),
         },
+        // With TLS 1.3 a server looks at the client's certificate after the client has done its part.
+        Error::Io(error) if is_tls(&error) => tls(endpoint, &error),
+        Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+            not_websocket(endpoint, "it does not answer the upgrade request")
+        }
         Error::Io(error) => unreachable(endpoint, &error),
         Error::Protocol(ProtocolError::HandshakeIncomplete) => not_websocket(
             endpoint,
@@ -264,7 +317,7 @@ pub fn refusal(error: &tungstenite::Error) -> Option<String> {
     ))
 }
 
-fn io_detail(error: &io::Error) -> String {
+pub(crate) fn io_detail(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             "connection refused; nothing listens on this port".to_owned()

@@ -25,11 +25,17 @@
 mod config;
 pub mod fault;
 pub mod happy_eyeballs;
+mod headers;
+mod route;
 pub mod tls;
 pub mod websocket;
 
 pub use config::Config;
-use std::time::Duration;
+pub use headers::{HeaderError, Headers};
+pub use route::Route;
+
+use relay_proto::proxy::{Proxies, VariableError};
+use std::{env, time::Duration};
 
 /// The longest run of bytes of a byte stream handed up as one frame.
 pub const PIECE: usize = 16 * 1024;
@@ -49,4 +55,17 @@ pub fn seed() -> [u8; 32] {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).expect("the operating system has a source of randomness");
     seed
+}
+
+/// The proxies that the usual variables of this process's environment name; see [`Proxies::from_variables`].
+///
+/// A binding never asks by itself: a library that goes elsewhere because of a variable is a surprise.
+///
+/// # Errors
+///
+/// Where one of the variables cannot be understood.
+pub fn proxies_from_environment() -> Result<Proxies, VariableError> {
+    Proxies::from_variables(|name| {
+        env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    })
 }

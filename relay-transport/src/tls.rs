@@ -1,12 +1,15 @@
 //! TLS: rustls with ring, certificates from PEM, trust from the platform.
 
+use crate::Config;
 use rustls::{
-    ClientConfig, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_platform_verifier::Verifier;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Why certificates or a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +21,17 @@ pub enum TlsError {
         /// What was looked for.
         wanted: &'static str,
         /// What the parser says.
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
+    /// A key that only a passphrase opens.
+    #[error("the private key is encrypted; take the passphrase off, as `openssl pkey` does")]
+    Encrypted,
     /// A key that does not belong to the certificate, or a kind of key that is not supported.
     #[error("certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
+    /// Certificates that cannot vouch for others.
+    #[error("the root certificates for clients cannot be used: {0}")]
+    Roots(String),
 }
 
 /// How accepted byte streams are secured.
@@ -56,9 +65,50 @@ pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     if certificates.is_empty() {
-        return Err(failed(rustls::pki_types::pem::Error::NoItemsFound));
+        return Err(failed(pem::Error::NoItemsFound));
     }
     Ok(certificates)
+}
+
+/// Reads a private key in PEM form (RFC 7468).
+fn key_from_pem(key: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(key).map_err(|source| {
+        let text = String::from_utf8_lossy(key);
+        match text.contains("BEGIN ENCRYPTED PRIVATE KEY")
+            || text.contains("Proc-Type: 4,ENCRYPTED")
+        {
+            true => TlsError::Encrypted,
+            false => TlsError::Pem {
+                wanted: "private key",
+                source,
+            },
+        }
+    })
+}
+
+/// A certificate with which a client shows who it is, and its private key.
+#[derive(Clone)]
+pub struct ClientCertificate(Arc<CertifiedKey>);
+
+impl ClientCertificate {
+    /// From its chain, own certificate first, and its private key, both in PEM form.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them is missing or damaged, or they do not belong together.
+    pub fn from_pem(certificate_chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let chain = certificates_from_pem(certificate_chain)?;
+        let certified = CertifiedKey::from_der(chain, key_from_pem(key)?, &provider())?;
+        Ok(Self(Arc::new(certified)))
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate")
+            .field("chain", &self.0.cert.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How to be a TLS server, from its certificate chain, own certificate first, and its private key, both in PEM form.
@@ -67,16 +117,91 @@ pub fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 ///
 /// Where one of them is missing or damaged, or they do not belong together.
 pub fn server_config(certificate_chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
+    server_config_verified_by(
+        WebPkiClientVerifier::no_client_auth(),
+        certificate_chain,
+        key,
+    )
+}
+
+/// How to be a TLS server for clients that have a certificate, which one of `client_roots` vouches for; all three
+/// in PEM form. A client without one is sent away before it can say anything.
+///
+/// # Errors
+///
+/// Where one of them is missing or damaged, certificate and key do not belong together, or a root cannot be used.
+pub fn mutual_server_config(
+    certificate_chain: &[u8],
+    key: &[u8],
+    client_roots: &[u8],
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates_from_pem(client_roots).map_err(unusable_root)? {
+        roots.add(root).map_err(unusable_root)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(unusable_root)?;
+    server_config_verified_by(verifier, certificate_chain, key)
+}
+
+fn unusable_root(error: impl fmt::Display) -> TlsError {
+    TlsError::Roots(error.to_string())
+}
+
+fn server_config_verified_by(
+    verifier: Arc<dyn ClientCertVerifier>,
+    certificate_chain: &[u8],
+    key: &[u8],
+) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates_from_pem(certificate_chain)?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|source| TlsError::Pem {
-        wanted: "private key",
-        source,
-    })?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key_from_pem(key)?)?;
     Ok(Arc::new(config))
+}
+
+/// How to be a TLS client to everyone a link may lead by.
+#[derive(Clone, Debug)]
+pub struct TlsClients {
+    /// To the server a link leads to.
+    pub server: Arc<ClientConfig>,
+    /// To a proxy on the way, which is shown no certificate.
+    pub proxy: Arc<ClientConfig>,
+}
+
+impl TlsClients {
+    /// As the settings say. Reads the platform's certificates, which blocks for some milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Where neither the platform nor the settings have a root certificate that can be used.
+    pub fn new(config: &Config) -> Result<Self, rustls::Error> {
+        let proxy = client_config(config.extra_roots.clone())?;
+        let server = match &config.client_certificate {
+            None => Arc::clone(&proxy),
+            Some(certificate) => {
+                let mut server = ClientConfig::clone(&proxy);
+                let resolver = SingleCertAndKey::from(Arc::clone(&certificate.0));
+                server.client_auth_cert_resolver = Arc::new(resolver);
+                // A session that was begun as somebody else is not to be resumed.
+                server.resumption = rustls::client::Resumption::default();
+                Arc::new(server)
+            }
+        };
+        Ok(Self { server, proxy })
+    }
+}
+
+/// A host's name, as a certificate gives it.
+///
+/// # Errors
+///
+/// Where no certificate can name such a host.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| format!("no certificate can name the host {host:?}"))
 }
 
 /// How to be a TLS client that trusts what the platform trusts, and `extra_roots`.
@@ -102,3 +227,7 @@ pub fn client_config(
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -1,9 +1,11 @@
 //! WebSocket messages as frames of the core, and the other way round.
 
-use crate::fault;
-use relay_proto::{CloseCode, Closure, Frame};
+use crate::{Headers, fault};
+use relay_proto::{CloseCode, Closure, Frame, WebSocketUrl};
 use tungstenite::{
-    Message, Utf8Bytes,
+    Error, Message, Utf8Bytes,
+    client::IntoClientRequest,
+    handshake::client::Request,
     protocol::{CloseFrame, WebSocketConfig, frame::coding},
 };
 
@@ -22,6 +24,19 @@ pub fn config(max_frame_bytes: usize) -> WebSocketConfig {
         .write_buffer_size(BUFFER)
         .max_message_size(Some(max_frame_bytes))
         .max_frame_size(Some(max_frame_bytes))
+}
+
+/// The upgrade request to this server (RFC 6455, section 4.1), with `headers` besides its own.
+///
+/// # Errors
+///
+/// Where the library below does not take the URL.
+pub fn request(url: &WebSocketUrl, headers: &Headers) -> Result<Request, Error> {
+    let mut request = url.as_str().into_client_request()?;
+    for (name, value) in headers.as_map() {
+        request.headers_mut().append(name.clone(), value.clone());
+    }
+    Ok(request)
 }
 
 /// What was received, as a frame of at most `limit` bytes.

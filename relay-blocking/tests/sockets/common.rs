@@ -1,9 +1,10 @@
 //! The probe on this binding, and peers for it.
 
+use crate::certificates::{Authority, Identity};
 pub(crate) use crate::probe::Probe;
-use rcgen::{CertificateParams, Issuer, KeyPair};
 use relay_blocking::{
-    Application, CertificateDer, Config, Driver, TlsAcceptor, spawn, tls_acceptor,
+    Application, CertificateDer, Config, Driver, TlsAcceptor, certificates_from_pem, spawn,
+    tls_acceptor,
 };
 use relay_proto::{Action, CloseCode, Closure, Endpoint, Frame, Input, LinkId, Time};
 use std::{
@@ -209,21 +210,13 @@ pub(crate) fn opened(rig: &Rig, address: SocketAddr, listener: &TcpListener) -> 
     (link, peer)
 }
 
-/// A certificate authority and a server certificate for `localhost` signed by it.
+/// A root certificate, and a server with a certificate for `localhost` signed by it.
 pub(crate) fn certificates(authority_name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, authority_name);
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root = authority.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()])
+    let authority = Authority::new(authority_name);
+    let Identity { certificate, key } = authority.identity("localhost");
+    let acceptor = tls_acceptor(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let root = certificates_from_pem(authority.root.as_bytes())
         .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let acceptor = tls_acceptor(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
-    (root.der().clone(), acceptor.unwrap())
+        .remove(0);
+    (root, acceptor)
 }

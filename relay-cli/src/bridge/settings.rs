@@ -5,6 +5,7 @@ use crate::{
     args::{api_key, is_shadowed},
     config::{LogFilter, MAX_MESSAGE_BYTES, key, list, local_host, one, or, read_file, tls_of},
     failure::Failure,
+    keys::Secret,
     rules::Network,
     uplink::Uplink,
 };
@@ -53,6 +54,25 @@ pub(crate) struct Layer {
     /// Trust the certificates in this PEM file, besides those the system trusts
     #[arg(long, value_name = "FILE", env = "RELAY_CA")]
     ca: Option<PathBuf>,
+    /// Show the relay the certificate in this PEM file, own certificate first; needs --client-key
+    #[arg(long, value_name = "FILE", env = "RELAY_CLIENT_CERTIFICATE")]
+    client_certificate: Option<PathBuf>,
+    /// The private key of the client certificate (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", env = "RELAY_CLIENT_KEY")]
+    client_key: Option<PathBuf>,
+    /// Go through this HTTP proxy: http://HOST:PORT or https://, with USER:PASSWORD@ before the host where it wants
+    /// to know who comes; none: through none [default: what https_proxy, http_proxy, all_proxy, no_proxy say]
+    #[arg(long, value_name = "URL", env = "RELAY_PROXY", hide_env_values = true)]
+    proxy: Option<Secret>,
+    /// Add this to the WebSocket upgrade request, as in 'Name: value'; may be given several times
+    #[arg(
+        long,
+        value_name = "HEADER",
+        env = "RELAY_HEADER",
+        hide_env_values = true,
+        value_delimiter = '\n'
+    )]
+    header: Vec<Secret>,
     /// How often to try to connect before giving up [default: 3]
     #[arg(long, value_name = "N")]
     attempts: Option<NonZeroU32>,
@@ -134,6 +154,10 @@ impl Layer {
                 (None, None, None) => (lower.user, lower.password_file, lower.users_file),
                 users => users,
             };
+        let (client_certificate, client_key) = match (self.client_certificate, self.client_key) {
+            (None, None) => (lower.client_certificate, lower.client_key),
+            client => client,
+        };
         let (tls_cert, tls_key) = match (self.tls_cert, self.tls_key) {
             (None, None) => (lower.tls_cert, lower.tls_key),
             tls => tls,
@@ -144,6 +168,10 @@ impl Layer {
             api_key,
             api_key_file,
             ca: self.ca.or(lower.ca),
+            client_certificate,
+            client_key,
+            proxy: self.proxy.or(lower.proxy),
+            header: or(self.header, lower.header),
             attempts: self.attempts.or(lower.attempts),
             user,
             password_file,
@@ -198,7 +226,7 @@ impl Settings {
             layer.password_file.as_deref(),
             layer.users_file.as_deref(),
         )?;
-        let tls = tls_of(layer.tls_cert.as_deref(), layer.tls_key.as_deref());
+        let tls = tls_of(layer.tls_cert.as_deref(), layer.tls_key.as_deref(), None);
         let tls = match tls.map_err(Failure::usage)? {
             None if layer.implicit_tls => {
                 return Err(Failure::usage(
@@ -219,6 +247,10 @@ impl Settings {
                 api_key: layer.api_key,
                 api_key_file: layer.api_key_file,
                 ca: layer.ca,
+                client_certificate: layer.client_certificate,
+                client_key: layer.client_key,
+                proxy: layer.proxy,
+                header: layer.header,
                 attempts: layer.attempts.unwrap_or(ATTEMPTS),
             },
             users,

@@ -122,7 +122,14 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn keys_do_not_show() {
-    let arguments = ["relay", "bridge", "--api-key", "hunter2"];
+    let arguments = [
+        "relay",
+        "bridge",
+        "--api-key",
+        "hunter2",
+        "--proxy",
+        "http://me:hunter2@h",
+    ];
     let parsed = args::parse(arguments.map(Into::into)).unwrap();
     assert!(!format!("{parsed:?}").contains("hunter2"));
 }

@@ -27,8 +27,9 @@ The message:
   Addresses without a domain get one; in the header they stay as they are.
 
 Settings:
-  From the environment (RELAY_URL, RELAY_API_KEY or RELAY_API_KEY_FILE, RELAY_CA, RELAY_MAIL_DOMAIN), and what that
-  does not have from the first of these files that exists:
+  From the environment (RELAY_URL, RELAY_API_KEY or RELAY_API_KEY_FILE, RELAY_CA, RELAY_PROXY, RELAY_HEADER,
+  RELAY_CLIENT_CERTIFICATE and RELAY_CLIENT_KEY, RELAY_MAIL_DOMAIN), and what that does not have from the first of
+  these files that exists:
 
       ~/.config/relay/sendmail.toml
       /etc/relay/sendmail.toml
@@ -36,6 +37,10 @@ Settings:
       url = \"wss://relay.example/\"
       api-key-file = \"/etc/relay/key\"     # or api-key = \"...\"
       ca = \"/etc/relay/ca.pem\"            # certificates to trust besides the system's
+      proxy = \"http://proxy.example:3128\" # or \"none\"; otherwise what https_proxy and no_proxy say
+      client-certificate = \"/etc/relay/client.pem\"   # shown to the relay, with its private key
+      client-key = \"/etc/relay/client.key\"
+      header = [\"X-Tenant: example.org\"]   # added to the WebSocket upgrade
       domain = \"example.org\"              # of addresses without one; otherwise /etc/mailname, the host's name
       sender = \"web@example.org\"          # without -f; otherwise LOGNAME at the domain, or From
       attempts = 3                        # to connect

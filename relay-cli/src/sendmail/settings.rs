@@ -1,7 +1,11 @@
 //! Where the relay is, for programs that cannot say so.
 
 use super::exit;
-use crate::{failure::Failure, keys, uplink::Uplink};
+use crate::{
+    failure::Failure,
+    keys::{self, Secret},
+    uplink::Uplink,
+};
 use relay_proto::{
     WebSocketUrl,
     mail::wire::ApiKey,
@@ -27,18 +31,13 @@ struct Layer {
     api_key: Option<Secret>,
     api_key_file: Option<PathBuf>,
     ca: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    proxy: Option<Secret>,
+    header: Vec<Secret>,
     domain: Option<String>,
     sender: Option<String>,
     attempts: Option<NonZeroU32>,
-}
-
-#[derive(Deserialize)]
-struct Secret(String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
-    }
 }
 
 /// What is needed to send.
@@ -83,6 +82,12 @@ fn environment() -> Layer {
         api_key: variable("RELAY_API_KEY").map(Secret),
         api_key_file: variable("RELAY_API_KEY_FILE").map(PathBuf::from),
         ca: variable("RELAY_CA").map(PathBuf::from),
+        client_certificate: variable("RELAY_CLIENT_CERTIFICATE").map(PathBuf::from),
+        client_key: variable("RELAY_CLIENT_KEY").map(PathBuf::from),
+        proxy: variable("RELAY_PROXY").map(Secret),
+        header: variable("RELAY_HEADER")
+            .map(|lines| lines.lines().map(|line| Secret(line.to_owned())).collect())
+            .unwrap_or_default(),
         domain: variable("RELAY_MAIL_DOMAIN"),
         ..Layer::default()
     }
@@ -106,11 +111,23 @@ impl Layer {
             (None, None) => (lower.api_key, lower.api_key_file),
             key => key,
         };
+        let (client_certificate, client_key) = match (self.client_certificate, self.client_key) {
+            (None, None) => (lower.client_certificate, lower.client_key),
+            pair => pair,
+        };
+        let header = match self.header.is_empty() {
+            true => lower.header,
+            false => self.header,
+        };
         Self {
             url: self.url.or(lower.url),
             api_key,
             api_key_file,
             ca: self.ca.or(lower.ca),
+            client_certificate,
+            client_key,
+            proxy: self.proxy.or(lower.proxy),
+            header,
             domain: self.domain.or(lower.domain),
             sender: self.sender.or(lower.sender),
             attempts: self.attempts.or(lower.attempts),
@@ -158,6 +175,10 @@ impl Layer {
                 api_key: Some(api_key),
                 api_key_file: None,
                 ca: self.ca,
+                client_certificate: self.client_certificate,
+                client_key: self.client_key,
+                proxy: self.proxy,
+                header: self.header,
                 attempts: self.attempts.unwrap_or(ATTEMPTS),
             },
             domain,

@@ -14,7 +14,8 @@ use std::{
 pub(crate) fn relay(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("RELAY_") {
+        let text = name.to_string_lossy().to_ascii_lowercase();
+        if text.starts_with("relay_") || text.ends_with("_proxy") {
             command.env_remove(name);
         }
     }

@@ -3,6 +3,8 @@
 
 mod arguments;
 mod bridge;
+#[path = "../../../relay-transport/tests/support/certificates.rs"]
+mod certificates;
 #[cfg(unix)]
 mod compose;
 #[cfg(unix)]
@@ -10,7 +12,10 @@ mod console;
 mod demo;
 mod harness;
 mod own_runtime;
+#[path = "../../../relay-transport/tests/support/proxy.rs"]
+mod proxy;
 mod round;
+mod route;
 #[cfg(unix)]
 mod screen;
 mod sendmail;

@@ -10,9 +10,10 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 9] = [
+    const TARGETS: [(&str, Target); 10] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
+        ("http_connect", super::http_connect),
         ("mail_client", super::mail_client),
         ("mail_relay", super::mail_relay),
         ("smtp_command", super::smtp_command),
@@ -52,6 +53,17 @@ proptest! {
     #[test]
     fn endpoint(input in "(wss?://)?[a-z0-9.:/@%?#\\[\\]-]{0,30}") {
         super::endpoint(input.as_bytes());
+    }
+
+    #[test]
+    fn http_connect(
+        size: u8,
+        proxy in "(https?://)?([a-z%:0-9]{1,8}@)?[a-z0-9.:%,*/]{0,20}",
+        server in "wss?://[a-z0-9.:]{1,12}",
+        answer in fragments(&["HTTP/1.1 ", "200 ", "100 ", "407 ", "OK", "\r\n", "\r\n\r\n", "Via: x", "Proxy-Authenticate: Basic"]),
+    ) {
+        let lines = [&[size], proxy.as_bytes(), b"\n", server.as_bytes(), b"\n", &answer[1..]];
+        super::http_connect(&lines.concat());
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Error {
     /// Whether the same submission may succeed later without a change.
     pub fn is_transient(&self) -> bool {
         match self {
+            Self::Connection(LinkError::Open(why)) => !why.is_permanent(),
             Self::Connection(_) | Self::Timeout(_) => true,
             Self::Channel(error) => !refused_for_good(error),
             Self::Authentication(denied) => !denied.is_permanent(),
@@ -75,6 +76,7 @@ impl Error {
     /// Whether the same submission fails again until something is changed.
     pub fn is_permanent(&self) -> bool {
         match self {
+            Self::Connection(LinkError::Open(why)) => why.is_permanent(),
             Self::Authentication(denied) => denied.is_permanent(),
             Self::Channel(error) => refused_for_good(error),
             Self::Message(error) => error.is_permanent(),
