@@ -181,7 +181,7 @@ impl Link {
             match self.converse::<C, T>(&mut transport).await {
                 End::StartTls => match self.secure(transport).await {
                     Ok(secured) => transport = secured,
-                    Err(why) => return (why, None),
+                    Err(failed) => return failed,
                 },
                 End::Asked { code, reason } => {
                     transport.say_goodbye(code, &reason).await;
@@ -199,11 +199,11 @@ impl Link {
     }
 
     /// The transport with TLS, unless the machine or the hub ends meanwhile.
-    async fn secure<T: Transport>(&mut self, transport: T) -> Result<T, Closure> {
+    async fn secure<T: Transport>(&mut self, transport: T) -> Result<T, (Closure, Option<T>)> {
         let secured = select! {
             biased;
             // An error says that the hub has ended.
-            _ = self.leave.wait_for(|leave| leave.closing) => Err(Closure::Local),
+            _ = self.leave.wait_for(|leave| leave.closing) => Err((Closure::Local, None)),
             secured = transport.start_tls() => secured,
         };
         if secured.is_ok() {

@@ -62,7 +62,7 @@ impl Transport for Counting {
 
     async fn answer(&mut self, _: &Closure) {}
 
-    async fn start_tls(self) -> Result<Self, Closure> {
+    async fn start_tls(self) -> Result<Self, (Closure, Option<Self>)> {
         let mut calls = self.counts.0.lock().unwrap();
         calls.flushes_before_tls = Some(calls.flushes);
         drop(calls);

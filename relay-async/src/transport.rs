@@ -1,6 +1,6 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
-use crate::{Runtime, context::Context as Shared, link::drain, runtime::timeout};
+use crate::{Runtime, context::Context as Shared, runtime::timeout};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
@@ -41,8 +41,9 @@ pub(crate) trait Transport: Send + Sized {
     /// Tells the peer how its end of the link was understood. The caller bounds the time.
     fn answer(&mut self, why: &Closure) -> impl Future<Output = ()> + Send;
 
-    /// The same with TLS, once the handshake is over. Not called before everything is flushed.
-    fn start_tls(self) -> impl Future<Output = Result<Self, Closure>> + Send;
+    /// The same with TLS, once the handshake is over. Not called before everything is flushed. Where it fails, what is there
+    /// still to hear the peer out: TLS has told it why.
+    fn start_tls(self) -> impl Future<Output = Result<Self, (Closure, Option<Self>)>> + Send;
 
     /// What is below.
     fn into_socket(self) -> Self::Socket;
@@ -102,8 +103,8 @@ impl<R: Runtime> Transport for WebSocket<R> {
         }
     }
 
-    async fn start_tls(self) -> Result<Self, Closure> {
-        Err(fault::tls_not_prepared())
+    async fn start_tls(self) -> Result<Self, (Closure, Option<Self>)> {
+        Err((fault::tls_not_prepared(), Some(self)))
     }
 
     fn into_socket(self) -> R::Socket {
@@ -154,22 +155,19 @@ impl<R: Runtime> ByteStream<R> {
         socket: R::Socket,
         tls: OnRequest,
         context: &Shared,
-    ) -> Result<R::Socket, Closure> {
+    ) -> Result<R::Socket, (Closure, Option<R::Socket>)> {
         match tls {
-            OnRequest::Never => return Err(fault::tls_not_prepared()),
-            OnRequest::Server(config) => match R::tls_accept(socket, config).await {
-                Ok(socket) => Ok(socket),
-                Err((mut socket, error)) => {
-                    drain(&mut socket).await;
-                    Err(error)
-                }
+            OnRequest::Never => Err((fault::tls_not_prepared(), Some(socket))),
+            OnRequest::Server(config) => R::tls_accept(socket, config)
+                .await
+                .map_err(|(socket, error)| (fault::tls_on_link(&error), Some(socket))),
+            OnRequest::Client(host) => match context.tls_with(&host).await {
+                Ok((config, name)) => R::tls_connect(socket, name, config)
+                    .await
+                    .map_err(|error| (fault::tls_on_link(&error), None)),
+                Err(detail) => Err((fault::not_secured(detail), Some(socket))),
             },
-            OnRequest::Client(host) => {
-                let (config, name) = context.tls_with(&host).await.map_err(fault::not_secured)?;
-                R::tls_connect(socket, name, config).await
-            }
         }
-        .map_err(|error| fault::tls_on_link(&error))
     }
 
     fn poll_write_below(
@@ -237,13 +235,16 @@ impl<R: Runtime> Transport for ByteStream<R> {
 
     async fn answer(&mut self, _why: &Closure) {}
 
-    async fn start_tls(self) -> Result<Self, Closure> {
-        let patience = self.context.config.handshake_timeout;
-        let securing = Self::secure(self.socket, self.tls, &self.context);
-        let socket = timeout::<R, _>(patience, securing)
-            .await
-            .unwrap_or_else(|| Err(fault::tls_too_slow()))?;
-        Ok(Self::new(socket, OnRequest::Never, self.context))
+    async fn start_tls(self) -> Result<Self, (Closure, Option<Self>)> {
+        let context = self.context;
+        let again = |socket| Self::new(socket, OnRequest::Never, Arc::clone(&context));
+        let patience = context.config.handshake_timeout;
+        let securing = Self::secure(self.socket, self.tls, &context);
+        match timeout::<R, _>(patience, securing).await {
+            Some(Ok(socket)) => Ok(again(socket)),
+            Some(Err((why, socket))) => Err((why, socket.map(again))),
+            None => Err((fault::tls_too_slow(), None)),
+        }
     }
 
     fn into_socket(self) -> R::Socket {

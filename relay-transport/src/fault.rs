@@ -159,6 +159,10 @@ pub fn not_secured(detail: impl fmt::Display) -> Closure {
 pub fn tls_on_link(error: &io::Error) -> Closure {
     match tls_error(error) {
         Some(rustls::Error::InvalidMessage(_)) => not_secured("what the peer says is not TLS"),
+        // From a client as well as from a server.
+        Some(rustls::Error::AlertReceived(alert)) => not_secured(format_args!(
+            "the peer has refused the handshake ({alert:?})"
+        )),
         _ => not_secured(tls_detail(error)),
     }
 }
