@@ -2,7 +2,7 @@
 
 use crate::AsyncStd;
 use relay_async::{Application, Config};
-use relay_proto::Machine;
+use relay_proto::{Machine, storage::Storage};
 
 /// The handle to a running machine and its application. Cheap to clone.
 pub type Driver<M, A> = relay_async::Driver<AsyncStd, M, A>;
@@ -29,4 +29,19 @@ where
     A: Application<M>,
 {
     relay_async::spawn_with(machine, config, make)
+}
+
+/// Like [`spawn_with`], for a machine that [stores](relay_proto::Action::Store): `storage` is the one whose records the machine
+/// was made with. It is dropped before [`Driver::finished`](relay_async::Driver::finished) returns.
+pub fn spawn_storing<M, A>(
+    machine: M,
+    storage: impl Storage,
+    config: Config,
+    make: impl FnOnce(&Driver<M, A>) -> A,
+) -> Driver<M, A>
+where
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    relay_async::spawn_storing(machine, storage, config, make)
 }

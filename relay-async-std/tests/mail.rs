@@ -15,7 +15,9 @@ use relay_proto::{
         wire::ApiKey,
     },
     smtp::{Address, Envelope, Server, ServerConfig, ServerEvent, SessionConfig, reply},
+    storage::Storage,
 };
+use relay_storage::StorageFile;
 use std::{net::SocketAddr, sync::mpsc, time::Duration};
 
 type Answer = Box<dyn FnMut(&mut Server, Time, ServerEvent) + Send>;
@@ -99,4 +101,35 @@ fn a_message_goes_the_whole_way_over_tls() {
     trusting.extra_roots = certificates_from_pem(certificate.as_bytes()).unwrap();
     let going = goes_through("wss://localhost:PORT/", Some(tls), trusting);
     async_std::task::block_on(going);
+}
+
+#[test]
+fn what_was_accepted_is_sent_by_the_next_client() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox.redb");
+    async_std::task::block_on(async {
+        let (nobody, dead) = listener().await;
+        drop(nobody);
+        let config = |relay| {
+            let url = format!("ws://{relay}/");
+            let mut config = ClientConfig::new(url.parse().unwrap(), ApiKey::new("good"));
+            config.reconnect.attempts = None;
+            config
+        };
+        let file = StorageFile::open(&path).unwrap();
+        let started = Client::start_with_outbox(config(dead), Config::default(), file).await;
+        let (client, _) = started.unwrap();
+        client.enqueue(hello()).await.unwrap();
+        assert!(client.stop().await[0].kept);
+
+        let (deliver, inbox) = mpsc::channel();
+        let (_server, mx) = mail_server(deliver).await;
+        let (_relay, address) = relay_to(mx, None).await;
+        let file = StorageFile::open(&path).expect("the first client has closed it");
+        let started = Client::start_with_outbox(config(address), Config::default(), file).await;
+        let (client, _) = started.unwrap();
+        assert_eq!(client.shutdown(Duration::from_secs(30)).await, []);
+        assert_eq!(inbox.try_iter().collect::<Vec<_>>(), [CONTENT.as_bytes()]);
+    });
+    assert_eq!(StorageFile::open(&path).unwrap().load().unwrap(), []);
 }

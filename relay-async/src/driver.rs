@@ -8,7 +8,7 @@ use crate::{
     link::Fact,
 };
 use futures_util::future::{AbortHandle, abortable};
-use relay_proto::{Application, Machine, Stopped, Time};
+use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -48,6 +48,36 @@ where
     M: Machine + Send + 'static,
     A: Application<M>,
 {
+    start(machine, None, config, make)
+}
+
+/// Like [`spawn_with`], for a machine that [stores](relay_proto::Action::Store): `storage` is the one whose records the machine
+/// was made with. It is dropped before [`Driver::finished`] returns.
+pub fn spawn_storing<R, M, A>(
+    machine: M,
+    storage: impl Storage,
+    config: Config,
+    make: impl FnOnce(&Driver<R, M, A>) -> A,
+) -> Driver<R, M, A>
+where
+    R: Runtime,
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    start(machine, Some(Box::new(storage)), config, make)
+}
+
+fn start<R, M, A>(
+    machine: M,
+    storage: Option<Box<dyn Storage>>,
+    config: Config,
+    make: impl FnOnce(&Driver<R, M, A>) -> A,
+) -> Driver<R, M, A>
+where
+    R: Runtime,
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
     let (command, commands) = mpsc::channel(COMMANDS);
     let (fact, facts) = mpsc::channel(FACTS);
     let (stage, ending) = watch::channel(false);
@@ -66,6 +96,7 @@ where
         commands,
         (fact, facts),
         stage,
+        storage,
         context,
     );
     R::spawn(hub.run());

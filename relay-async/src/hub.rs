@@ -6,10 +6,12 @@ use crate::{
     dial::dial,
     driver::Command,
     link::{self, Fact, Handle},
+    storage::Store,
 };
 use futures_util::future::{AbortHandle, abortable};
 use relay_proto::{
     Action, Application, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time,
+    storage::Storage,
 };
 use relay_transport::FAR;
 use std::{
@@ -44,6 +46,7 @@ pub(crate) struct Hub<R, M, A> {
     unsettled: BTreeSet<LinkId>,
     /// False while the machine runs, then true; gone when the last link is.
     stage: watch::Sender<bool>,
+    storage: Store,
     context: Arc<Context>,
     runtime: PhantomData<R>,
 }
@@ -75,6 +78,7 @@ where
         commands: mpsc::Receiver<Command<M, A>>,
         (reports, facts): (mpsc::Sender<Fact>, mpsc::Receiver<Fact>),
         stage: watch::Sender<bool>,
+        storage: Option<Box<dyn Storage>>,
         context: Arc<Context>,
     ) -> Self {
         Self {
@@ -87,6 +91,7 @@ where
             links: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             stage,
+            storage: Store::new(storage),
             context,
             runtime: PhantomData,
         }
@@ -126,6 +131,7 @@ where
                     }
                 },
                 Some(fact) = self.facts.recv() => self.learn(fact),
+                stored = self.storage.stored() => self.tell(stored),
                 () = alarm.as_mut(), if deadline.is_some() => alarm_at = None,
             }
         }
@@ -193,12 +199,15 @@ where
                 Some(entry) => entry.handle.close(code, reason),
                 None => {}
             },
+            Action::Store { batch, writes } => self.storage.store(batch, writes),
         }
     }
 
     /// Passes a fact on to the machine, unless it is about a link that is no more.
     fn learn(&mut self, Fact { input, handle }: Fact) {
-        let link = input.link();
+        let Some(link) = input.link() else {
+            return;
+        };
         if let Some(handle) = handle {
             let entry = Entry {
                 handle,
@@ -266,6 +275,7 @@ where
             application,
             links,
             stage,
+            storage,
             ..
         } = self;
         drop((commands, application));
@@ -278,6 +288,7 @@ where
         drop((links, reports));
         // Every task of this hub holds a sender for as long as it lives; each ends within its timeout.
         while facts.recv().await.is_some() {}
+        storage.close().await;
         drop(stage);
     }
 }

@@ -113,11 +113,12 @@ mod hub;
 mod link;
 pub mod mail;
 mod runtime;
+mod storage;
 #[cfg(test)]
 mod test_clock;
 mod transport;
 
-pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_with};
+pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_storing, spawn_with};
 #[cfg(feature = "futures-io")]
 pub use futures_io::FuturesIo;
 pub use relay_proto::{Application, Stopped};

@@ -8,7 +8,7 @@ use crate::{
     report::{Report, Reporter},
 };
 use mio::{Poll, Token, Waker};
-use relay_proto::{Application, Machine, Stopped, Time};
+use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{
@@ -57,6 +57,38 @@ where
     M: Machine + Send + 'static,
     A: Application<M>,
 {
+    start(machine, None, config, make)
+}
+
+/// Like [`spawn_with`], for a machine that [stores](relay_proto::Action::Store): `storage` is the one whose records the machine
+/// was made with. It is dropped before [`Driver::finished`] returns.
+///
+/// # Panics
+///
+/// Where the system has no thread or no file descriptors left, like [`std::thread::spawn`].
+pub fn spawn_storing<M, A>(
+    machine: M,
+    storage: impl Storage,
+    config: Config,
+    make: impl FnOnce(&Driver<M, A>) -> A,
+) -> Driver<M, A>
+where
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    start(machine, Some(Box::new(storage)), config, make)
+}
+
+fn start<M, A>(
+    machine: M,
+    storage: Option<Box<dyn Storage>>,
+    config: Config,
+    make: impl FnOnce(&Driver<M, A>) -> A,
+) -> Driver<M, A>
+where
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
     let (command, commands) = mpsc::sync_channel(COMMANDS);
     let (network, reporter, reports) =
         network(config.clone()).expect("the system can watch one more set of sockets");
@@ -73,6 +105,7 @@ where
         commands,
         (reporter, reports),
         Preparation::new(config),
+        storage,
         network,
     );
     thread::Builder::new()

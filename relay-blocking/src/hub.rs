@@ -9,6 +9,7 @@ use crate::{
 };
 use relay_proto::{
     Action, Application, Deadline, Endpoint, Input, LinkId, Machine, Pump, Step, Time,
+    storage::{BatchId, Storage, StorageError, Write},
 };
 use relay_transport::{FAR, fault};
 use std::{
@@ -45,6 +46,7 @@ pub(crate) struct Hub<M, A> {
     reporter: Reporter,
     preparation: Arc<Preparation>,
     workers: Workers,
+    storage: Option<Box<dyn Storage>>,
     network: Network,
     /// The links the machine did not read from when asked last.
     paused: BTreeSet<LinkId>,
@@ -64,6 +66,7 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
         commands: Receiver<Command<M, A>>,
         (reporter, reports): (Reporter, Receiver<Report>),
         preparation: Preparation,
+        storage: Option<Box<dyn Storage>>,
         network: Network,
     ) -> Self {
         Self {
@@ -76,6 +79,7 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
             reporter,
             preparation: Arc::new(preparation),
             workers: Workers::default(),
+            storage,
             network,
             paused: BTreeSet::new(),
         }
@@ -88,11 +92,19 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
             commands,
             reports,
             application,
+            storage,
             ..
         } = self;
         // Refuses calls, and then waits until everything is closed.
         drop((commands, reports, application));
         network.run_out();
+        drop(storage);
+    }
+
+    /// Waits until everything is closed, after the machine has ended.
+    pub(crate) fn run_out(&mut self) {
+        self.network.run_out();
+        self.storage = None;
     }
 
     /// Lets the machine work, waits for something to happen, at the longest until then, and tells the machine.
@@ -151,6 +163,24 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
             Action::Close { link, code, reason } => {
                 let abandoned = self.network.close(link, code, reason);
                 self.tell(abandoned);
+            }
+            Action::Store { batch, writes } => self.store(batch, writes),
+        }
+    }
+
+    fn store(&mut self, batch: BatchId, writes: Vec<Write>) {
+        match &mut self.storage {
+            Some(storage) => {
+                let reporter = self.reporter.clone();
+                let on_stored = move |result| {
+                    // A hub that has ended has no use for it.
+                    let _ = reporter.report(Report::Stored { batch, result });
+                };
+                storage.store(writes, Box::new(on_stored));
+            }
+            None => {
+                let result = Err(StorageError::Absent);
+                self.tell(Some(Input::Stored { batch, result }));
             }
         }
     }
@@ -236,6 +266,9 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
                 Report::Prepared { link, security } => {
                     let ended = self.network.start_tls(link, *security);
                     self.tell(ended);
+                }
+                Report::Stored { batch, result } => {
+                    self.tell(Some(Input::Stored { batch, result }));
                 }
                 Report::Listen(door) => door(&mut self.network),
             }

@@ -68,7 +68,7 @@ mod socket;
 mod transport;
 mod workers;
 
-pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_with};
+pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_storing, spawn_with};
 pub use local::Local;
 pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{

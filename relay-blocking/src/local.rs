@@ -6,7 +6,7 @@ use crate::{
     driver::{TlsAcceptor, network},
     hub::Hub,
 };
-use relay_proto::{Application, Machine, Time};
+use relay_proto::{Application, Machine, Time, storage::Storage};
 use relay_transport::{Config, tls::StreamTls};
 use std::{fmt, io, net::TcpListener, sync::mpsc, time::Instant};
 
@@ -26,6 +26,30 @@ impl<M: Machine, A: Application<M>> Local<M, A> {
     ///
     /// Where the system has no file descriptors left.
     pub fn new(machine: M, application: A, config: Config) -> io::Result<Self> {
+        Self::start(machine, None, application, config)
+    }
+
+    /// Takes a machine that [stores](relay_proto::Action::Store), the storage whose records it was made with, and its application.
+    /// The storage is dropped when the machine has ended.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no file descriptors left.
+    pub fn storing(
+        machine: M,
+        storage: impl Storage,
+        application: A,
+        config: Config,
+    ) -> io::Result<Self> {
+        Self::start(machine, Some(Box::new(storage)), application, config)
+    }
+
+    fn start(
+        machine: M,
+        storage: Option<Box<dyn Storage>>,
+        application: A,
+        config: Config,
+    ) -> io::Result<Self> {
         let (network, reporter, reports) = network(config.clone())?;
         // Nobody calls from elsewhere.
         let (_, commands) = mpsc::sync_channel(1);
@@ -35,6 +59,7 @@ impl<M: Machine, A: Application<M>> Local<M, A> {
             commands,
             (reporter, reports),
             Preparation::new(config),
+            storage,
             network,
         );
         let finished = false;
@@ -53,7 +78,7 @@ impl<M: Machine, A: Application<M>> Local<M, A> {
     /// [`Config::close_timeout`] longer.
     pub fn wait(&mut self, until: Instant) -> bool {
         if !self.finished && !self.hub.round(Some(until)) {
-            self.hub.network().run_out();
+            self.hub.run_out();
             self.finished = true;
         }
         !self.finished

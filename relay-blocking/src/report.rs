@@ -2,7 +2,10 @@
 
 use crate::{dial::Found, network::Network, socket::Security};
 use mio::Waker;
-use relay_proto::{Closure, LinkId, Stopped};
+use relay_proto::{
+    Closure, LinkId, Stopped,
+    storage::{BatchId, StorageError},
+};
 use std::sync::{Arc, mpsc::Sender};
 
 pub(crate) enum Report {
@@ -12,6 +15,11 @@ pub(crate) enum Report {
     Prepared {
         link: LinkId,
         security: Box<Result<Security, Closure>>,
+    },
+    /// A batch is stored, or is not.
+    Stored {
+        batch: BatchId,
+        result: Result<(), StorageError>,
     },
     /// Doors are to be opened or closed.
     Listen(Box<dyn FnOnce(&mut Network) + Send>),

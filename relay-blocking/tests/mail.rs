@@ -28,6 +28,9 @@ use std::{
 /// Nothing takes that long: the test fails.
 const HANGS: Duration = Duration::from_secs(30);
 
+#[path = "mail/outbox.rs"]
+mod outbox;
+
 type Inbox = mpsc::Receiver<Vec<u8>>;
 type Answer = Box<dyn FnMut(&mut Server, Time, ServerEvent) + Send>;
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{
     fmt, fs, io,
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU64,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -67,6 +67,12 @@ pub(crate) struct Layer {
     /// Trust the certificates in this PEM file, besides those the system trusts, when the mail server shows one
     #[arg(long, value_name = "FILE", env = "RELAY_UPSTREAM_CA")]
     upstream_ca: Option<PathBuf>,
+    /// Keep no more connections to the mail server than this at a time [default: 500]
+    #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_CONNECTIONS")]
+    upstream_connections: Option<NonZeroUsize>,
+    /// Keep up to so many of them for the next message; 0: every client has its own [default: 16]
+    #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_IDLE")]
+    upstream_idle: Option<usize>,
     /// Serve wss:// with this certificate chain (PEM, own certificate first)
     #[arg(long, value_name = "FILE", env = "RELAY_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -172,6 +178,8 @@ impl Layer {
             upstream_user,
             upstream_password_file,
             upstream_ca: self.upstream_ca.or(lower.upstream_ca),
+            upstream_connections: self.upstream_connections.or(lower.upstream_connections),
+            upstream_idle: self.upstream_idle.or(lower.upstream_idle),
             tls_cert,
             tls_key,
             tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
@@ -206,6 +214,10 @@ pub(crate) struct Settings {
     pub(crate) destination: Destination,
     /// Trusted besides the system's.
     pub(crate) upstream_roots: Vec<CertificateDer<'static>>,
+    /// `None`: the relay's default.
+    pub(crate) upstream_connections: Option<usize>,
+    /// `None`: the relay's default.
+    pub(crate) upstream_idle: Option<usize>,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Empty: any.
     pub(crate) allow_sender: Vec<Domain>,
@@ -269,6 +281,8 @@ impl Settings {
             api_keys,
             destination,
             upstream_roots,
+            upstream_connections: layer.upstream_connections.map(NonZeroUsize::get),
+            upstream_idle: layer.upstream_idle,
             tls,
             allow_sender: layer.allow_sender,
             allow_net: layer.allow_net.iter().map(|network| network.0).collect(),

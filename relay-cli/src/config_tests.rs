@@ -103,7 +103,7 @@ fn the_file_says_what_options_say() {
     let file = file(&format!(
         "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
          allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-rcpt = ['a@b.example', 'c.example']\n\
-         max-message-bytes = 1000\nlog = 'debug'\n",
+         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\n",
         keys.path().display()
     ));
     let settings = settings(&["--config", file.path().to_str().unwrap()]).unwrap();
@@ -118,6 +118,8 @@ fn the_file_says_what_options_say() {
     assert_eq!(settings.allow_net[0].to_string(), "10.0.0.0/8");
     assert_eq!(settings.allow_rcpt.len(), 2);
     assert_eq!(settings.max_message_bytes, 1000);
+    assert_eq!(settings.upstream_connections, Some(20));
+    assert_eq!(settings.upstream_idle, Some(0));
     assert_eq!(settings.log.to_string(), "debug");
 }
 
@@ -158,6 +160,7 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         ("api-key = [1234567]\n", ":1: expected a text or a list"),
         ("listen = \n", ":1: "),
         ("max-message-bytes = 0\n", ":1: "),
+        ("upstream-connections = 0\n", ":1: "),
         (
             "mailbox = 'm'\nupstream = 'smtp://h'\napi-key = ['k']\n",
             "exclude each other",

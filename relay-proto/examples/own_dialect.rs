@@ -174,6 +174,9 @@ fn converse() -> Result<(Receipt, Vec<String>), Box<dyn Error>> {
                 let why = Closure::Local;
                 pump.handle_input(now, Input::Closed { link, why });
             }
+            Step::Perform(Action::Store { .. }) => {
+                unreachable!("this client has no outbox on disk")
+            }
             Step::Deliver(event) => {
                 let ended = event.outcome().map(|(_, result)| result.cloned());
                 outcome = ended.map(|result| result.map_err(Clone::clone)).or(outcome);

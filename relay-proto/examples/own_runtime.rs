@@ -17,6 +17,7 @@ use relay_proto::{
     mail::client::{Client, ClientConfig, Receipt, Submission},
     mail::wire::ApiKey,
     smtp::{Address, Envelope},
+    storage::StorageError,
 };
 use std::{
     array, collections::hash_map::RandomState, env, error::Error, hash::BuildHasher, io,
@@ -102,6 +103,11 @@ pub(crate) fn send(
                     let why = Closure::Local;
                     Input::Closed { link, why }
                 })
+            }
+            // A client that was made without an outbox on disk never asks for this. A runtime that has no storage says so.
+            Step::Perform(Action::Store { batch, .. }) => {
+                let result = Err(StorageError::Absent);
+                Some(Input::Stored { batch, result })
             }
             // Events are for the application. This one only wants to know how its submission ended.
             Step::Deliver(event) => {

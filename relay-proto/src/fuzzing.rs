@@ -17,6 +17,7 @@ mod driver;
 mod http_connect;
 mod machines;
 mod session;
+pub(crate) mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use delivery::smtp_delivery;
 pub use http_connect::http_connect;
 pub use machines::{mail_client, mail_relay};
 pub use session::smtp_session;
+pub use sessions::{session_frame, session_pair};
 
 /// A URL that parses is written as it was read, and leads somewhere.
 pub fn endpoint(input: &[u8]) {
@@ -143,6 +145,9 @@ pub fn wire(input: &[u8]) {
     assert!(wire::decode(&Frame::Binary(bytes.clone())).is_err());
     if let Ok(Some(message)) = wire::decode(&Frame::Text(bytes.clone())) {
         assert_eq!(wire::decode(&wire::encode(&message)), Ok(Some(message)));
+    }
+    if let Ok(Some(word)) = wire::decode_word(&bytes) {
+        assert_eq!(wire::decode_word(&wire::encode_word(&word)), Ok(Some(word)));
     }
 
     let mut at = 0;

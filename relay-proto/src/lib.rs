@@ -66,8 +66,11 @@
 //! # Rooms
 //!
 //! - The crate's root: what every machine and every driver share.
+//! - [`channels`]: many conversations in one session, for any protocol.
 //! - [`link`]: reconnecting and liveness, for any protocol.
 //! - [`proxy`]: the way to a server through an HTTP proxy.
+//! - [`session`]: frames that survive the link they were sent on, for any protocol.
+//! - [`storage`]: records that outlive the process.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
@@ -78,6 +81,7 @@ extern crate alloc;
 extern crate std;
 
 mod application;
+pub mod channels;
 mod endpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -90,7 +94,9 @@ pub mod proxy;
 mod pump;
 mod random;
 mod secret;
+pub mod session;
 pub mod smtp;
+pub mod storage;
 mod time;
 
 pub use application::{Application, Missed, Stopped};

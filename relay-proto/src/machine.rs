@@ -19,11 +19,19 @@
 //!   [`read_limit`](Machine::read_limit) of zero until the answer (a server from before it sends the reply on which the client
 //!   begins, so that the driver does not read that), and sends nothing.
 //! - Link ids are never reused, so a late fact about a dead link is recognised and ignored.
+//! - Every [`Action::Store`] is answered by exactly one [`Input::Stored`], and batches are answered in the order they were given;
+//!   several may be under way. A driver without a [`Storage`](crate::storage::Storage) answers each at once with
+//!   [`StorageError::Absent`]. What a machine asks to be stored before it ends is stored, and answered while the machine
+//!   has not ended.
 //! - A driver carries out actions at once and in order, and may keep any number of frames waiting
 //!   for a slow socket: the machine bounds what it hands out before the `Written` of it comes back.
 
-use crate::{Endpoint, Time, proxy::ProxyFault};
-use alloc::string::String;
+use crate::{
+    Endpoint, Time,
+    proxy::ProxyFault,
+    storage::{BatchId, StorageError, Write},
+};
+use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::{fmt, net::IpAddr, time::Duration};
 
@@ -181,11 +189,18 @@ pub enum Input {
         /// How it ended.
         why: Closure,
     },
+    /// The oldest [`Action::Store`] not yet answered was carried out, whole or not at all.
+    Stored {
+        /// Which batch.
+        batch: BatchId,
+        /// Whether its writes are there after the power has failed.
+        result: Result<(), StorageError>,
+    },
 }
 
 impl Input {
-    /// Which link the fact is about.
-    pub const fn link(&self) -> LinkId {
+    /// Which link the fact is about, if it is about one.
+    pub const fn link(&self) -> Option<LinkId> {
         match self {
             Self::Accepted { link, .. }
             | Self::Opened { link }
@@ -193,7 +208,8 @@ impl Input {
             | Self::Secured { link }
             | Self::Frame { link, .. }
             | Self::Written { link }
-            | Self::Closed { link, .. } => *link,
+            | Self::Closed { link, .. } => Some(*link),
+            Self::Stored { .. } => None,
         }
     }
 }
@@ -236,6 +252,13 @@ pub enum Action {
         code: CloseCode,
         /// A short reason for people; at most 123 bytes reach the peer.
         reason: String,
+    },
+    /// Store these records, whole or not at all, and so that they outlive a power failure; answer with [`Input::Stored`].
+    Store {
+        /// The id of the batch.
+        batch: BatchId,
+        /// What to change, in this order.
+        writes: Vec<Write>,
     },
 }
 

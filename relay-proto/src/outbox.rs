@@ -104,10 +104,15 @@ impl<T> Outbox<T> {
             && bytes <= self.limits.bytes.saturating_sub(self.held.bytes)
     }
 
-    /// Puts a new item behind all of its priority. The caller has asked [`has_room`](Self::has_room).
-    pub(crate) fn push(&mut self, entry: Entry<T>) {
+    /// Counts a new item that cannot be sent before it is [entered](Self::enter). The caller has asked
+    /// [`has_room`](Self::has_room), or has no choice.
+    pub(crate) const fn count(&mut self, entry: &Entry<T>) {
         self.held.items += 1;
         self.held.bytes += entry.bytes;
+    }
+
+    /// Puts an item that was counted behind all of its priority.
+    pub(crate) fn enter(&mut self, entry: Entry<T>) {
         self.back += 1;
         self.place(Place::Ready(self.back), entry);
     }
@@ -182,6 +187,11 @@ impl<T> Outbox<T> {
     /// How many items wait; those out for sending are not among them.
     pub(crate) fn waiting(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Whether everything is settled.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.held.items == 0
     }
 
     /// The bytes of everything that is not settled.
@@ -264,6 +274,11 @@ mod tests {
         }
     }
 
+    fn push(outbox: &mut Outbox<u64>, entry: Entry<u64>) {
+        outbox.count(&entry);
+        outbox.enter(entry);
+    }
+
     fn outbox() -> Outbox<u64> {
         Outbox::new(OutboxLimits::new(1000, 1 << 20))
     }
@@ -284,7 +299,7 @@ mod tests {
             Priority::Critical,
         ];
         for (id, priority) in (0..).zip(priorities) {
-            outbox.push(entry(id, priority));
+            push(&mut outbox, entry(id, priority));
         }
         assert_eq!(outbox.position(5), Some(1));
         assert_eq!(outbox.position(0), Some(5));
@@ -296,10 +311,10 @@ mod tests {
     fn what_comes_back_goes_to_the_front_of_its_own_priority() {
         let mut outbox = outbox();
         for id in 0..3 {
-            outbox.push(entry(id, Priority::Normal));
+            push(&mut outbox, entry(id, Priority::Normal));
         }
         let first = outbox.take().unwrap();
-        outbox.push(entry(3, Priority::High));
+        push(&mut outbox, entry(3, Priority::High));
         outbox.put_back(first, None);
         assert_eq!(order(&mut outbox), [3, 0, 1, 2]);
     }
@@ -307,8 +322,8 @@ mod tests {
     #[test]
     fn deferred_items_wait_for_their_time() {
         let mut outbox = outbox();
-        outbox.push(entry(0, Priority::Normal));
-        outbox.push(entry(1, Priority::Normal));
+        push(&mut outbox, entry(0, Priority::Normal));
+        push(&mut outbox, entry(1, Priority::Normal));
         let first = outbox.take().unwrap();
         outbox.put_back(first, Some(Time::from_nanos(50)));
         assert_eq!((outbox.waiting(), outbox.position(0)), (2, Some(1)));
@@ -323,13 +338,13 @@ mod tests {
     fn items_that_become_ready_together_keep_the_order_in_which_they_were_due() {
         let mut outbox = outbox();
         for id in 0..3 {
-            outbox.push(entry(id, Priority::Normal));
+            push(&mut outbox, entry(id, Priority::Normal));
         }
         for at in [30, 10, 20] {
             let taken = outbox.take().unwrap();
             outbox.put_back(taken, Some(Time::from_nanos(at)));
         }
-        outbox.push(entry(3, Priority::Normal));
+        push(&mut outbox, entry(3, Priority::Normal));
         outbox.promote(Time::from_nanos(30));
         assert_eq!(order(&mut outbox), [1, 2, 0, 3]);
     }
@@ -339,10 +354,13 @@ mod tests {
         let mut outbox = outbox();
         for (id, at) in [(0, 30), (1, 10), (2, 20)] {
             let expires = Some(Time::from_nanos(at));
-            outbox.push(Entry {
-                expires,
-                ..entry(id, Priority::Normal)
-            });
+            push(
+                &mut outbox,
+                Entry {
+                    expires,
+                    ..entry(id, Priority::Normal)
+                },
+            );
         }
         let taken = outbox.take().unwrap();
         outbox.put_back(taken, Some(Time::from_nanos(1000)));
@@ -357,9 +375,9 @@ mod tests {
     fn both_bounds_hold_and_items_out_for_sending_count() {
         let mut outbox = Outbox::new(OutboxLimits::new(2, 25));
         assert!(!outbox.has_room(26));
-        outbox.push(entry(0, Priority::Normal));
+        push(&mut outbox, entry(0, Priority::Normal));
         assert!(outbox.has_room(15) && !outbox.has_room(16));
-        outbox.push(entry(1, Priority::Normal));
+        push(&mut outbox, entry(1, Priority::Normal));
         assert!(!outbox.has_room(0));
         let taken = outbox.take().unwrap();
         assert!(!outbox.has_room(0));
@@ -381,7 +399,7 @@ mod tests {
                     0 => {
                         let expires = (number % 3 == 0).then(|| Time::from_nanos(now + number));
                         let priority = [Priority::Low, Priority::High][(number % 2) as usize];
-                        outbox.push(Entry { expires, ..entry(next, priority) });
+                        push(&mut outbox, Entry { expires, ..entry(next, priority) });
                         waiting.insert(next);
                         next += 1;
                     }

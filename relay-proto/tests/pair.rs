@@ -17,7 +17,12 @@ use relay_proto::{
         SessionConfig,
     },
 };
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,12 +35,30 @@ struct Seen {
     delivered: Vec<Bytes>,
     /// Chance in a thousand that the server refuses a message, in one of several ways.
     moody: u64,
+    /// How many connections the server was opened.
+    connections: usize,
+    /// How many messages it refused because their connection had carried enough.
+    worn_out: usize,
 }
 
 /// The mail server at the end: refuses nobody but mallory, and takes messages by their end of content.
 #[derive(Default)]
 struct Mailbox {
     messages: BTreeMap<LinkId, BytesMut>,
+    /// How many messages came on each connection.
+    begun: BTreeMap<LinkId, u64>,
+}
+
+/// What kind of server it is, by the seed: the extensions it has, how many messages it takes on a connection, and how long it
+/// lets one be idle.
+fn server_kind(seed: u64) -> (ServerConfig, u64) {
+    let mut session = SessionConfig::new("mx.test".parse().unwrap());
+    session.max_message_bytes = Some(64 << 20);
+    session.capabilities.pipelining = seed.is_multiple_of(2);
+    session.capabilities.chunking = (seed / 2).is_multiple_of(2);
+    let mut config = ServerConfig::new(session);
+    config.command_timeout = [300, 2, 20][seed as usize / 4 % 3] * SECOND;
+    (config, [u64::MAX, 1, 3][seed as usize / 12 % 3])
 }
 
 /// A machine with a closure for its application.
@@ -55,10 +78,9 @@ impl World {
         let mut config = ClientConfig::new("ws://relay.test".parse().unwrap(), ApiKey::new("good"));
         configure(&mut config);
         let client = Client::new(config, [seed as u8; 32], Time::ZERO);
-        let relay = new_relay();
-        let mut session = SessionConfig::new("mx.test".parse().unwrap());
-        session.max_message_bytes = Some(64 << 20);
-        let server = Server::new(ServerConfig::new(session));
+        let relay = new_relay(seed);
+        let (config, messages_per_connection) = server_kind(seed);
+        let server = Server::new(config);
 
         let log = Rc::clone(&seen);
         let on_client = move |_: &mut Client, _, event| log.borrow_mut().client.push(event);
@@ -79,7 +101,15 @@ impl World {
         let on_server = move |server: &mut Server, now, event: ServerEvent| {
             let ok = |text| Reply::new(Code::OK, None, text);
             match event {
-                ServerEvent::Mail { link, .. } => drop(server.respond(now, link, ok("ok"))),
+                ServerEvent::Opened { .. } => log.borrow_mut().connections += 1,
+                ServerEvent::Mail { link, .. } => {
+                    let begun = mailbox.begun.entry(link).or_default();
+                    *begun += 1;
+                    let is_worn_out = *begun > messages_per_connection;
+                    log.borrow_mut().worn_out += usize::from(is_worn_out);
+                    let enough = relay_proto::smtp::reply(421, "4.7.0", "Enough for now");
+                    server.respond(now, link, if is_worn_out { enough } else { ok("ok") });
+                }
                 ServerEvent::Recipient { link, forward_path } => {
                     let refused = forward_path.to_string().contains("mallory");
                     let no = relay_proto::smtp::reply(550, "5.1.1", "No such user");
@@ -191,9 +221,10 @@ impl World {
     }
 }
 
-fn new_relay() -> Relay {
+fn new_relay(seed: u64) -> Relay {
     let upstream = StreamAddress::new("mx.test", 25, false);
-    let config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    let mut config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
+    config.pool.max_idle = [16, 0, 1][seed as usize / 36 % 3];
     Relay::new(config, [1; 32])
 }
 
@@ -354,6 +385,35 @@ fn priorities_hold_across_the_whole_way() {
     assert_eq!(order, expected);
 }
 
+#[test]
+fn messages_share_connections_and_what_a_server_does_between_them_is_not_noticed() {
+    let mut worn_out = 0;
+    for seed in 0..36 {
+        let mut world = World::new(seed, |_| {});
+        for number in 0..12 {
+            world.submit(mail(number, &["bob@example.net"], b"x\r\n"));
+            // Now and then the server's patience for an idle connection ends.
+            world.run_for([SECOND / 10, 4 * SECOND][number as usize % 2]);
+        }
+        world.settle_all(60 * SECOND);
+        assert!(world.outcomes().values().all(Result::is_ok), "seed {seed}");
+        let ones = (0..12).map(|number| (number, 1));
+        assert_eq!(world.deliveries(), ones.collect(), "seed {seed}");
+        let seen = world.seen.borrow();
+        let failed = |event: &relay::Event| matches!(event, relay::Event::ChannelFailed { .. });
+        assert!(
+            !seen.relay.iter().any(failed),
+            "seed {seed}: {:?}",
+            seen.relay
+        );
+        if seed < 4 {
+            assert!(seen.connections <= 2, "seed {seed}: {}", seen.connections);
+        }
+        worn_out += seen.worn_out;
+    }
+    assert!(worn_out > 0, "some were told 421 at MAIL");
+}
+
 /// Whatever the network does: every accepted message ends exactly once; what succeeded has arrived; what arrived twice
 /// was reported in doubt; and once the faults stop, everything drains.
 #[test]
@@ -364,6 +424,7 @@ fn nothing_is_lost_and_doubles_are_announced_whatever_the_network_does() {
             cut: 1 + seed % 40,
             dead: if seed % 3 == 0 { 10 } else { 0 },
             refuse: seed % 5 * 50,
+            full: 0,
         };
         let mut world = World::new(seed, |config| {
             config.reconnect = BackoffPolicy::new(SECOND, 5 * SECOND, None);
@@ -433,6 +494,7 @@ fn walk(seed: u64) -> [usize; 4] {
         cut: seed % 7 * 5,
         dead: seed % 4 * 3,
         refuse: seed % 5 * 50,
+        full: 0,
     };
     world.seen.borrow_mut().moody = seed % 11 * 40;
     for number in 0..MESSAGES {
@@ -446,7 +508,7 @@ fn walk(seed: u64) -> [usize; 4] {
         let now = world.network.now;
         if world.network.chance(10) {
             world.network.crash(1);
-            world.relay.pump = Pump::new(new_relay());
+            world.relay.pump = Pump::new(new_relay(seed));
         }
         if world.network.chance(20) {
             let host = world.network.random.next_u64() as usize % 3;
@@ -471,6 +533,8 @@ fn walk(seed: u64) -> [usize; 4] {
     }
     // What is still under way behind the relay comes to its end.
     world.run_for(3600 * SECOND);
+
+    assert_eq!(world.relay.pump.machine().upstreams(), 0, "seed {seed}");
 
     let (deliveries, outcomes) = (world.deliveries(), world.outcomes());
     let seen = world.seen.borrow();
@@ -516,4 +580,104 @@ fn walk(seed: u64) -> [usize; 4] {
         kinds[kind] += 1;
     }
     kinds
+}
+
+/// The client dies again and again, the links with it and without, and its disk is full now and then: what was accepted
+/// arrives, each doubt is told, and what is settled is gone from the disk.
+#[test]
+fn with_its_outbox_on_disk_a_client_that_dies_loses_nothing_and_doubles_nothing_silently() {
+    let (mut accepted, mut refused, mut restored, mut doubled) = (0, 0, 0, 0);
+    let seeds = std::env::var("SEEDS").map_or(100, |seeds| seeds.parse().unwrap());
+    for seed in 0..seeds {
+        let counts = live_and_die(seed);
+        accepted += counts[0];
+        refused += counts[1];
+        restored += counts[2];
+        doubled += counts[3];
+    }
+    println!("{accepted} accepted, {refused} refused, {restored} restored, {doubled} doubled");
+    assert!(accepted > 300 && refused > 10 && restored > 100 && doubled > 0);
+}
+
+fn live_and_die(seed: u64) -> [usize; 4] {
+    let mut config = None;
+    let mut world = World::new(seed, |given| {
+        given.reconnect = BackoffPolicy::new(SECOND, 5 * SECOND, None);
+        given.retry = BackoffPolicy::new(SECOND, 5 * SECOND, None);
+        given.in_doubt = InDoubtPolicy::SendAgain(u32::MAX);
+        config = Some(given.clone());
+    });
+    let config = config.unwrap();
+    let mut lives = 0;
+    let mut restart = |world: &mut World| {
+        lives += 1;
+        world.network.crash(0);
+        let (now, seed) = (world.network.now, [lives; 32]);
+        let records = world.network.disk.records(now);
+        let client = Client::restore(config.clone(), seed, now, records).unwrap();
+        world.client.pump = Pump::new(client);
+    };
+    restart(&mut world);
+    world.network.faults = Faults {
+        cut: seed % 7 * 5,
+        dead: seed % 4 * 3,
+        refuse: seed % 5 * 50,
+        full: seed % 3 * 50,
+    };
+    world.seen.borrow_mut().moody = seed % 11 * 40;
+    // Numbers of messages by the ids the present client gave them, and the numbers it has accepted.
+    let (mut ids, mut accepted) = (BTreeMap::new(), BTreeSet::new());
+    let (mut refused, mut read) = (0, 0);
+    for round in 0..200 {
+        let now = world.network.now;
+        if round % 20 == 0 {
+            let body = vec![b'x'; (round as usize % 3) * 40_000];
+            let mail = mail(round, &["bob@example.net"], &body);
+            let submit = |client: &mut Client, now| client.submit(now, mail);
+            match world.client.pump.command(now, submit) {
+                Ok(id) => drop(ids.insert(id, round)),
+                Err(_) => refused += 1,
+            }
+        }
+        let pause = world.network.random.up_to(SECOND / 5);
+        world.run_for(pause);
+        for event in &world.seen.borrow().client[read..] {
+            if let Event::Queued { id, .. } = event {
+                accepted.insert(ids[id]);
+            } else if let Event::Refused { .. } = event {
+                refused += 1;
+            }
+        }
+        read = world.seen.borrow().client.len();
+        if world.network.chance(30) {
+            restart(&mut world);
+            ids.clear();
+        }
+    }
+    world.network.faults = Faults::default();
+    world.seen.borrow_mut().moody = 0;
+    world.settle_all(3600 * SECOND);
+    world.run_for(60 * SECOND);
+
+    let (deliveries, seen) = (world.deliveries(), world.seen.borrow());
+    let (mut restored, mut refused_by_server) = (0, 0);
+    for event in &seen.client {
+        match event {
+            Event::Restored { .. } => restored += 1,
+            Event::Failed { .. } => refused_by_server += 1,
+            _ => {}
+        }
+    }
+    let missing = accepted
+        .iter()
+        .filter(|number| !deliveries.contains_key(number));
+    assert!(
+        missing.count() <= refused_by_server,
+        "seed {seed}: {accepted:?}, {deliveries:?}"
+    );
+    let doubled: usize = deliveries.values().map(|count| count - 1).sum();
+    assert!(doubled <= world.in_doubt(), "seed {seed}: {deliveries:?}");
+    let left = world.network.disk.records(world.network.now);
+    assert!(left.is_empty(), "seed {seed}: {left:?}");
+    [accepted.len(), refused, restored, doubled]
 }

@@ -9,12 +9,14 @@ use relay_proto::{
         wire::ApiKey,
     },
     smtp::{Address, Envelope, Server, ServerConfig, ServerEvent, SessionConfig, reply},
+    storage::Storage,
 };
 use relay_smol::{
     Config, Driver, StreamTls, TlsAcceptor, certificates_from_pem,
     mail::{Client, Presented, Relay},
     spawn, tls_acceptor,
 };
+use relay_storage::StorageFile;
 use smol::net::TcpListener;
 use std::{net::SocketAddr, sync::mpsc, time::Duration};
 
@@ -99,4 +101,35 @@ fn a_message_goes_the_whole_way_over_tls() {
     trusting.extra_roots = certificates_from_pem(certificate.as_bytes()).unwrap();
     let going = goes_through("wss://localhost:PORT/", Some(tls), trusting);
     smol::block_on(going);
+}
+
+#[test]
+fn what_was_accepted_is_sent_by_the_next_client() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox.redb");
+    smol::block_on(async {
+        let (nobody, dead) = listener().await;
+        drop(nobody);
+        let config = |relay| {
+            let url = format!("ws://{relay}/");
+            let mut config = ClientConfig::new(url.parse().unwrap(), ApiKey::new("good"));
+            config.reconnect.attempts = None;
+            config
+        };
+        let file = StorageFile::open(&path).unwrap();
+        let started = Client::start_with_outbox(config(dead), Config::default(), file).await;
+        let (client, _) = started.unwrap();
+        client.enqueue(hello()).await.unwrap();
+        assert!(client.stop().await[0].kept);
+
+        let (deliver, inbox) = mpsc::channel();
+        let (_server, mx) = mail_server(deliver).await;
+        let (_relay, address) = relay_to(mx, None).await;
+        let file = StorageFile::open(&path).expect("the first client has closed it");
+        let started = Client::start_with_outbox(config(address), Config::default(), file).await;
+        let (client, _) = started.unwrap();
+        assert_eq!(client.shutdown(Duration::from_secs(30)).await, []);
+        assert_eq!(inbox.try_iter().collect::<Vec<_>>(), [CONTENT.as_bytes()]);
+    });
+    assert_eq!(StorageFile::open(&path).unwrap().load().unwrap(), []);
 }

@@ -55,7 +55,7 @@ mod driver;
 pub mod mail;
 mod runtime;
 
-pub use driver::{Driver, spawn, spawn_with};
+pub use driver::{Driver, spawn, spawn_storing, spawn_with};
 pub use relay_async::{
     Application, CertificateDer, ClientCertificate, Config, HeaderError, Headers, Listening,
     Stopped, StreamTls, TlsAcceptor, TlsError, certificates_from_pem, mutual_tls_acceptor,

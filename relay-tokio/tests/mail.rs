@@ -25,6 +25,8 @@ use tokio::{
 
 #[path = "mail/lettre.rs"]
 mod lettre;
+#[path = "mail/outbox.rs"]
+mod outbox;
 
 type Inbox = mpsc::UnboundedReceiver<Vec<u8>>;
 type Answer = Box<dyn FnMut(&mut Server, Time, ServerEvent) + Send>;

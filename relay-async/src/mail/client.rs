@@ -1,14 +1,18 @@
 //! The handle to a running mail client.
 
 use super::news;
-use crate::{Config, Driver, Runtime, seed, spawn_with};
+use crate::{Config, Driver, Runtime, seed, spawn_storing, spawn_with, storage::elsewhere};
 use futures_util::Stream;
 use relay_proto::{
     Application, Missed, Stopped, Time,
-    mail::client::{
-        self as machine, ClientConfig, ConnectionState, Event, Receipt, Receipts, SendError,
-        Statistics, Submission, SubmissionId, Unsettled,
+    mail::{
+        DeliveryId,
+        client::{
+            self as machine, ClientConfig, ConnectionState, Event, Receipt, Receipts, SendError,
+            Statistics, Submission, SubmissionId, Unsettled,
+        },
     },
+    storage::{RestoreError, Storage, StorageError},
 };
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
@@ -41,11 +45,40 @@ impl<R: Runtime> Client<R> {
     /// Starts a client on the current runtime. It opens no connection before there is something to send.
     pub fn start(config: ClientConfig, transport: Config) -> Self {
         let machine = machine::Client::new(config, seed(), Time::ZERO);
-        let driver = spawn_with(machine, transport, |_| Desk {
-            receipts: Receipts::default(),
-            news: news::sender(),
-        });
+        let driver = spawn_with(machine, transport, |_| Desk::new());
         Self { driver }
+    }
+
+    /// Starts a client on the current runtime that keeps its outbox in `storage`, and goes on with what an earlier one has left
+    /// there.
+    ///
+    /// What it accepts is there first, and stays until it is settled, whatever happens to the process; also what is left when the
+    /// client ends. The outcomes of what was found there ([`Event::Restored`]) are among the events returned, which are
+    /// all from the beginning and end like [`events`](Self::events).
+    ///
+    /// # Errors
+    ///
+    /// Where the storage cannot be read, or is not an outbox's. Nothing in it was changed then.
+    pub async fn start_with_outbox<S: Storage>(
+        config: ClientConfig,
+        transport: Config,
+        mut storage: S,
+    ) -> Result<
+        (
+            Self,
+            impl Stream<Item = Result<Event, Missed>> + Send + Unpin + use<R, S>,
+        ),
+        RestoreError,
+    > {
+        let loaded = elsewhere(move || storage.load().map(|records| (storage, records))).await;
+        let (storage, records) = loaded.map_err(|error| StorageError::Failed {
+            detail: error.to_string(),
+        })??;
+        let machine = machine::Client::restore(config, seed(), Time::ZERO, records)?;
+        let desk = Desk::new();
+        let events = news::stream(desk.news.subscribe());
+        let driver = spawn_storing(machine, storage, transport, |_| desk);
+        Ok((Self { driver }, events))
     }
 
     /// Sends a submission and waits for its outcome.
@@ -61,19 +94,34 @@ impl<R: Runtime> Client<R> {
         self.enqueue(submission).await?.receipt().await
     }
 
-    /// Queues a submission and returns as soon as it is accepted.
+    /// Queues a submission and returns as soon as it is accepted, and on disk where the client keeps its outbox there.
     ///
     /// # Errors
     ///
     /// [`SendError::Refused`] where the client did not accept the submission, which comes back in it;
     /// [`SendError::Stopped`] where the client had ended, which keeps nothing.
     pub async fn enqueue(&self, submission: Submission) -> Result<Ticket, SendError> {
-        let accepted = self.driver.call(|client, desk, now| {
-            let (tell, outcome) = oneshot::channel();
-            let id = desk.receipts.submit(client, now, submission, tell)?;
-            Ok(Ticket { id, outcome })
-        });
-        accepted.await?
+        let (accept, accepted) = oneshot::channel();
+        let (tell, outcome) = oneshot::channel();
+        let waiting = Waiting {
+            accept: Some(accept),
+            outcome: tell,
+        };
+        let submitted = self
+            .driver
+            .call(|client, desk, now| desk.receipts.submit(client, now, submission, waiting));
+        let id = submitted.await??;
+        match accepted.await {
+            Ok(delivery) => Ok(Ticket {
+                id,
+                delivery,
+                outcome,
+            }),
+            // Who would have said so has gone: with a refusal, or with the client.
+            Err(_) => Err(outcome.await.map_or(Stopped.into(), |outcome| {
+                outcome.err().unwrap_or(Stopped.into())
+            })),
+        }
     }
 
     /// Takes a waiting submission back; none where it is unknown, being sent, or settled.
@@ -176,6 +224,7 @@ impl<R: Runtime> Client<R> {
 #[derive(Debug)]
 pub struct Ticket {
     id: SubmissionId,
+    delivery: DeliveryId,
     outcome: oneshot::Receiver<Result<Receipt, SendError>>,
 }
 
@@ -183,6 +232,11 @@ impl Ticket {
     /// The submission's id.
     pub const fn id(&self) -> SubmissionId {
         self.id
+    }
+
+    /// The submission's lasting name, which it keeps over restarts where the client keeps its outbox on disk.
+    pub const fn delivery(&self) -> DeliveryId {
+        self.delivery
     }
 
     /// Waits for the outcome.
@@ -195,19 +249,40 @@ impl Ticket {
     }
 }
 
+/// How to reach who waits for a submission.
+struct Waiting {
+    accept: Option<oneshot::Sender<DeliveryId>>,
+    outcome: oneshot::Sender<Result<Receipt, SendError>>,
+}
+
 /// Who no longer waits has dropped its ticket.
-fn tell(waiting: oneshot::Sender<Result<Receipt, SendError>>, outcome: Result<Receipt, SendError>) {
-    let _ = waiting.send(outcome);
+fn tell(waiting: Waiting, outcome: Result<Receipt, SendError>) {
+    let _ = waiting.outcome.send(outcome);
 }
 
 /// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
 struct Desk {
-    receipts: Receipts<oneshot::Sender<Result<Receipt, SendError>>>,
+    receipts: Receipts<Waiting>,
     news: broadcast::Sender<Event>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            receipts: Receipts::default(),
+            news: news::sender(),
+        }
+    }
 }
 
 impl Application<machine::Client> for Desk {
     fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {
+        self.receipts.accept(&event, |waiting, delivery| {
+            if let Some(accept) = waiting.accept.take() {
+                // Who no longer waits has gone.
+                let _ = accept.send(delivery);
+            }
+        });
         self.receipts.settle(&event, tell);
         // Without a listener there is nobody to tell.
         let _ = self.news.send(event);

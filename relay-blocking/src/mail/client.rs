@@ -1,16 +1,20 @@
 //! The handle to a running mail client.
 
 use super::{Events, news::News};
-use crate::{Config, Driver, seed, spawn_with};
+use crate::{Config, Driver, seed, spawn_storing, spawn_with};
 use relay_proto::{
     Application, Stopped, Time,
-    mail::client::{
-        self as machine, ClientConfig, ConnectionState, Event, Receipt, Receipts, SendError,
-        Statistics, Submission, SubmissionId, Unsettled,
+    mail::{
+        DeliveryId,
+        client::{
+            self as machine, ClientConfig, ConnectionState, Event, Receipt, Receipts, SendError,
+            Statistics, Submission, SubmissionId, Unsettled,
+        },
     },
+    storage::{RestoreError, Storage},
 };
 use std::{
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     time::Duration,
 };
 
@@ -46,11 +50,34 @@ impl Client {
     /// Where the system has no thread or no file descriptors left, like [`std::thread::spawn`].
     pub fn start(config: ClientConfig, transport: Config) -> Self {
         let machine = machine::Client::new(config, seed(), Time::ZERO);
-        let driver = spawn_with(machine, transport, |_| Desk {
-            receipts: Receipts::default(),
-            news: News::new(),
-        });
+        let driver = spawn_with(machine, transport, |_| Desk::new());
         Self { driver }
+    }
+
+    /// Starts a client that keeps its outbox in `storage`, and goes on with what an earlier one has left there.
+    ///
+    /// What it accepts is there first, and stays until it is settled, whatever happens to the process; also what is left when the
+    /// client ends. The outcomes of what was found there ([`Event::Restored`]) are among the events returned, which are
+    /// all from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage cannot be read, or is not an outbox's. Nothing in it was changed then.
+    ///
+    /// # Panics
+    ///
+    /// Where the system has no thread or no file descriptors left, like [`std::thread::spawn`].
+    pub fn start_with_outbox(
+        config: ClientConfig,
+        transport: Config,
+        mut storage: impl Storage,
+    ) -> Result<(Self, Events<Event>), RestoreError> {
+        let records = storage.load()?;
+        let machine = machine::Client::restore(config, seed(), Time::ZERO, records)?;
+        let mut desk = Desk::new();
+        let events = desk.news.subscribe();
+        let driver = spawn_storing(machine, storage, transport, |_| desk);
+        Ok((Self { driver }, events))
     }
 
     /// Sends a submission and waits for its outcome.
@@ -62,18 +89,33 @@ impl Client {
         self.enqueue(submission)?.receipt()
     }
 
-    /// Queues a submission and returns as soon as it is accepted.
+    /// Queues a submission and returns as soon as it is accepted, and on disk where the client keeps its outbox there.
     ///
     /// # Errors
     ///
     /// Where the submission was not accepted, it comes back in the error.
     pub fn enqueue(&self, submission: Submission) -> Result<Ticket, SendError> {
-        let accepted = self.driver.call(|client, desk, now| {
-            let (tell, outcome) = mpsc::channel();
-            let id = desk.receipts.submit(client, now, submission, tell)?;
-            Ok(Ticket { id, outcome })
-        });
-        accepted?
+        let (accept, accepted) = mpsc::sync_channel(1);
+        let (outcome, told) = mpsc::sync_channel(1);
+        let waiting = Waiting {
+            accept: Some(accept),
+            outcome,
+        };
+        let submitted = self
+            .driver
+            .call(move |client, desk, now| desk.receipts.submit(client, now, submission, waiting));
+        let id = submitted??;
+        match accepted.recv() {
+            Ok(delivery) => Ok(Ticket {
+                id,
+                delivery,
+                outcome: told,
+            }),
+            // Who would have said so has gone: with a refusal, or with the client.
+            Err(_) => Err(told.recv().map_or(Stopped.into(), |outcome| {
+                outcome.err().unwrap_or(Stopped.into())
+            })),
+        }
     }
 
     /// Takes a waiting submission back; none where it is unknown, being sent, or settled.
@@ -163,6 +205,7 @@ impl Client {
 #[derive(Debug)]
 pub struct Ticket {
     id: SubmissionId,
+    delivery: DeliveryId,
     outcome: Receiver<Result<Receipt, SendError>>,
 }
 
@@ -170,6 +213,11 @@ impl Ticket {
     /// The submission's id.
     pub const fn id(&self) -> SubmissionId {
         self.id
+    }
+
+    /// The submission's lasting name, which it keeps over restarts where the client keeps its outbox on disk.
+    pub const fn delivery(&self) -> DeliveryId {
+        self.delivery
     }
 
     /// Waits for the outcome.
@@ -195,19 +243,40 @@ impl Ticket {
     }
 }
 
+/// How to reach who waits for a submission.
+struct Waiting {
+    accept: Option<SyncSender<DeliveryId>>,
+    outcome: SyncSender<Result<Receipt, SendError>>,
+}
+
 /// Who no longer waits has dropped its ticket.
-fn tell(waiting: Sender<Result<Receipt, SendError>>, outcome: Result<Receipt, SendError>) {
-    let _ = waiting.send(outcome);
+fn tell(waiting: Waiting, outcome: Result<Receipt, SendError>) {
+    let _ = waiting.outcome.send(outcome);
 }
 
 /// Stands behind the machine: passes outcomes to those who wait for them and events to those who listen.
 struct Desk {
-    receipts: Receipts<Sender<Result<Receipt, SendError>>>,
+    receipts: Receipts<Waiting>,
     news: News<Event>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            receipts: Receipts::default(),
+            news: News::new(),
+        }
+    }
 }
 
 impl Application<machine::Client> for Desk {
     fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {
+        self.receipts.accept(&event, |waiting, delivery| {
+            if let Some(accept) = waiting.accept.take() {
+                // Who no longer waits has gone.
+                let _ = accept.send(delivery);
+            }
+        });
         self.receipts.settle(&event, tell);
         self.news.send(&event);
     }

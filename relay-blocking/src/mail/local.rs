@@ -7,7 +7,9 @@ use relay_proto::{
         self as machine, ClientConfig, ConnectionState, Event, Refused, Statistics, Submission,
         SubmissionId,
     },
+    storage::{RestoreError, Storage},
 };
+use relay_transport::FAR;
 use std::{
     collections::VecDeque,
     io,
@@ -38,10 +40,12 @@ use std::{
 /// # }
 /// ```
 ///
-/// Dropped before it has [ended](Event::Terminated), it forgets what it has accepted.
+/// Dropped before it has [ended](Event::Terminated), it forgets what it has accepted, unless it keeps its outbox on disk.
 #[derive(Debug)]
 pub struct LocalClient {
     local: Local<machine::Client, Inbox>,
+    /// Whether what is accepted is stored first.
+    stores: bool,
 }
 
 impl LocalClient {
@@ -53,17 +57,50 @@ impl LocalClient {
     pub fn start(config: ClientConfig, transport: Config) -> io::Result<Self> {
         let machine = machine::Client::new(config, seed(), Time::ZERO);
         let local = Local::new(machine, Inbox::default(), transport)?;
-        Ok(Self { local })
+        let stores = false;
+        Ok(Self { local, stores })
     }
 
-    /// Queues a submission. Its outcome is among the events.
+    /// Makes a client that keeps its outbox in `storage`, and goes on with what an earlier one has left there
+    /// ([`Event::Restored`]). What it accepts is there first, and stays until it is settled.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage cannot be read, or is not an outbox's: then a [`RestoreError`] is in the error, and nothing was changed.
+    /// Where the system has no file descriptors left.
+    pub fn start_with_outbox(
+        config: ClientConfig,
+        transport: Config,
+        mut storage: impl Storage,
+    ) -> io::Result<Self> {
+        let records = storage.load().map_err(RestoreError::from);
+        let machine = records
+            .and_then(|records| machine::Client::restore(config, seed(), Time::ZERO, records))
+            .map_err(io::Error::other)?;
+        let local = Local::storing(machine, storage, Inbox::default(), transport)?;
+        let stores = true;
+        Ok(Self { local, stores })
+    }
+
+    /// Queues a submission. Its outcome is among the events. Where the client keeps its outbox on disk this works until
+    /// the submission is there.
     ///
     /// # Errors
     ///
     /// Where it is not accepted, it comes back in the error.
     pub fn enqueue(&mut self, submission: Submission) -> Result<SubmissionId, Refused> {
-        self.local
-            .call(|client, _, now| client.submit(now, submission))
+        let id = self
+            .local
+            .call(|client, _, now| client.submit(now, submission))?;
+        while self.stores {
+            let accepted = self.local.call(|_, inbox, _| inbox.take_acceptance(id));
+            if let Some(accepted) = accepted {
+                return accepted.map(|()| id);
+            }
+            // It says so in any case before it ends.
+            self.local.wait(Instant::now() + FAR);
+        }
+        Ok(id)
     }
 
     /// Works until there is an event, at the longest until then, and returns it. None: there is none yet, or the
@@ -118,6 +155,25 @@ impl LocalClient {
 /// Keeps the events until they are asked for; between two waits there come no more than those of the calls.
 #[derive(Debug, Default)]
 struct Inbox(VecDeque<Event>);
+
+impl Inbox {
+    /// Whether a submission was accepted, where an event says so. A refusal is no news any more then.
+    fn take_acceptance(&mut self, of: SubmissionId) -> Option<Result<(), Refused>> {
+        let about = |event: &Event| match event {
+            Event::Queued { id, .. } | Event::Refused { id, .. } => *id == of,
+            _ => false,
+        };
+        let index = self.0.iter().position(about)?;
+        match &self.0[index] {
+            Event::Refused { refused, .. } => {
+                let refused = refused.clone();
+                self.0.remove(index);
+                Some(Err(refused))
+            }
+            _ => Some(Ok(())),
+        }
+    }
+}
 
 impl Application<machine::Client> for Inbox {
     fn handle_event(&mut self, _client: &mut machine::Client, _now: Time, event: Event) {

@@ -79,7 +79,12 @@ impl ConsoleArgs {
         let api_key = self.authenticate.then(|| self.uplink.key()).transpose()?;
         let introduction = api_key.clone().map(|api_key| {
             let agent = Some(concat!("relay-cli/", env!("CARGO_PKG_VERSION")).to_owned());
-            encode(&Message::Authenticate { api_key, agent })
+            let durable = None;
+            encode(&Message::Authenticate {
+                api_key,
+                agent,
+                durable,
+            })
         });
         let settings = Settings {
             endpoint: Endpoint::WebSocket(self.uplink.url.clone()),

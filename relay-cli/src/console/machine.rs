@@ -230,7 +230,7 @@ impl Machine for Console {
     type Event = Event;
 
     fn handle_input(&mut self, now: Time, input: Input) {
-        if input.link() != self.link() {
+        if input.link() != Some(self.link()) {
             return;
         }
         match (self.state, input) {

@@ -129,6 +129,8 @@ fn settings(directory: &Path, api_key: ApiKey) -> Result<Settings, Failure> {
         api_keys: vec![api_key],
         destination: Destination::Mailbox(directory.to_owned()),
         upstream_roots: Vec::new(),
+        upstream_connections: None,
+        upstream_idle: None,
         tls: None,
         allow_sender: vec!["example.org".parse().map_err(Failure::running)?],
         allow_net: Vec::new(),

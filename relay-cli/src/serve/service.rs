@@ -43,6 +43,8 @@ impl Service {
             api_keys,
             destination,
             upstream_roots,
+            upstream_connections,
+            upstream_idle,
             tls,
             allow_sender,
             allow_net,
@@ -76,6 +78,8 @@ impl Service {
         };
         let mut config = RelayConfig::new(upstream, host_name);
         config.upstream_access = access;
+        config.max_upstreams = upstream_connections.unwrap_or(config.max_upstreams);
+        config.pool.max_idle = upstream_idle.unwrap_or(config.pool.max_idle);
         let mut transport = Config::default();
         transport.extra_roots = upstream_roots;
         let relay = Relay::start(config, keys(api_keys, policy), transport);

@@ -2,8 +2,12 @@
 
 use crate::{
     Action, Closure, Endpoint, Frame, Input, LinkId, Machine, OpenError, Pump, Step, Time,
+    storage::{BatchId, Record, StorageError, Write},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 use bytes::Bytes;
 use core::{str, time::Duration};
 
@@ -48,6 +52,9 @@ pub(super) struct Driver<M: Machine> {
     pub(super) now: Time,
     links: BTreeMap<LinkId, Link>,
     accepted: u64,
+    batches: VecDeque<(BatchId, Vec<Write>)>,
+    /// What is stored, by table and key.
+    records: BTreeMap<(&'static str, Bytes), Bytes>,
 }
 
 impl<M: Machine> Driver<M> {
@@ -57,6 +64,8 @@ impl<M: Machine> Driver<M> {
             now: Time::ZERO,
             links: BTreeMap::new(),
             accepted: 0,
+            batches: VecDeque::new(),
+            records: BTreeMap::new(),
         }
     }
 
@@ -108,7 +117,52 @@ impl<M: Machine> Driver<M> {
                 assert!(!state.closing, "{link} is closed twice");
                 state.closing = true;
             }
+            Action::Store { batch, writes } => {
+                assert!(!writes.is_empty());
+                self.batches.push_back((batch, writes));
+            }
         }
+    }
+
+    /// The process is killed and another begins, with what is stored.
+    pub(super) fn crash(self, restart: impl FnOnce(Time, Vec<Record>) -> M) -> Self {
+        let record = |((table, key), value): (&(&str, Bytes), &Bytes)| Record {
+            table: (*table).into(),
+            key: key.clone(),
+            value: value.clone(),
+            age: Duration::ZERO,
+        };
+        let machine = restart(self.now, self.records.iter().map(record).collect());
+        Self {
+            now: self.now,
+            records: self.records,
+            ..Self::new(machine)
+        }
+    }
+
+    /// Whether something is to be stored.
+    pub(super) fn stores(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
+    /// Stores the oldest batch, or fails to, where there is one.
+    pub(super) fn store(&mut self, choices: &mut Choices<'_>) {
+        let Some((batch, writes)) = self.batches.pop_front() else {
+            return;
+        };
+        let result = if choices.byte().is_multiple_of(4) {
+            let detail = "the disk".into();
+            Err(StorageError::Full { detail })
+        } else {
+            for write in writes {
+                match write {
+                    Write::Put { table, key, value } => self.records.insert((table, key), value),
+                    Write::Delete { table, key } => self.records.remove(&(table, key)),
+                };
+            }
+            Ok(())
+        };
+        self.tell(Input::Stored { batch, result });
     }
 
     pub(super) fn accept(&mut self, choices: &mut Choices<'_>) {

@@ -16,9 +16,11 @@ use bytes::Bytes;
 use core::time::Duration;
 
 /// What an SMTP server may say at some time.
-const REPLIES: [&str; 10] = [
+const REPLIES: [&str; 12] = [
     "220 mx.example\r\n",
     "250-mx.example\r\n250-SIZE 100\r\n250 8BITMIME\r\n",
+    "250-mx.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+    "250-mx.example\r\n250 PIPELINING\r\n",
     "250 2.0.0 ok\r\n",
     "354 go on\r\n",
     "221 bye\r\n",
@@ -30,7 +32,7 @@ const REPLIES: [&str; 10] = [
 ];
 
 /// What an SMTP client may say at some time.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "EHLO a\r\n",
     "MAIL FROM:<a@b.example>\r\n",
     "MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME\r\n",
@@ -41,6 +43,9 @@ const COMMANDS: [&str; 11] = [
     "RSET\r\n",
     "QUIT\r\n",
     "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n",
+    "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 3 LAST\r\nabc",
+    "BDAT 5\r\n.\r\n.\r\n",
+    "BDAT 0 LAST\r\n",
     "\n.\n",
 ];
 
@@ -160,8 +165,17 @@ pub fn mail_client(input: &[u8]) {
     let endpoint = "ws://relay.example/".parse().expect("a URL");
     let mut config = ClientConfig::new(endpoint, ApiKey::new("key"));
     config.queue.items = 4;
-    let client = Client::new(config, [7; 32], Time::ZERO);
-    let mut driver = Driver::new(client);
+    let is_durable = choices.byte() % 2 == 1;
+    let mut lives = 0;
+    let mut restore = |now, records| {
+        lives += 1;
+        Client::restore(config.clone(), [lives % 2; 32], now, records)
+            .expect("what a client has stored is read back")
+    };
+    let mut driver = Driver::new(match is_durable {
+        true => restore(Time::ZERO, Vec::new()),
+        false => Client::new(config.clone(), [7; 32], Time::ZERO),
+    });
     let mut watch = ClientWatch::default();
     while !choices.0.is_empty() {
         let now = driver.now;
@@ -169,9 +183,8 @@ pub fn mail_client(input: &[u8]) {
             0 => {
                 let submission = submission(&mut choices);
                 let submit = |client: &mut Client, now| client.submit(now, submission);
-                if let Ok(id) = driver.pump.command(now, submit) {
-                    watch.unsettled.insert(id);
-                }
+                // What is refused changes nothing; what is not is told among the events.
+                let _ = driver.pump.command(now, submit);
             }
             1 => driver.wait(&mut choices),
             2 => {
@@ -191,6 +204,17 @@ pub fn mail_client(input: &[u8]) {
                     .pump
                     .command(now, |client, now| client.shutdown(now, patience));
             }
+            4..=6 if driver.stores() => driver.store(&mut choices),
+            7 if is_durable && choices.byte() < 64 && !watch.terminated => {
+                driver = driver.crash(&mut restore);
+                let accepted = watch.crash();
+                watch.see(driver.run());
+                assert!(
+                    watch.known.is_superset(&accepted),
+                    "{accepted:?} were accepted, {:?} found",
+                    watch.known
+                );
+            }
             _ => driver.disturb(&mut choices, say_to_client),
         }
         watch.see(driver.run());
@@ -198,6 +222,10 @@ pub fn mail_client(input: &[u8]) {
     let now = driver.now;
     driver.pump.command(now, Client::stop);
     watch.see(driver.run());
+    while driver.stores() {
+        driver.store(&mut choices);
+        watch.see(driver.run());
+    }
     assert!(watch.terminated && watch.unsettled.is_empty());
     driver.finish();
 }
@@ -244,11 +272,18 @@ fn submission(choices: &mut Choices<'_>) -> Submission {
 #[derive(Default)]
 struct ClientWatch {
     unsettled: BTreeSet<SubmissionId>,
+    /// Whatever the present client has accepted or found.
+    known: BTreeSet<SubmissionId>,
     state: ConnectionState,
     terminated: bool,
 }
 
 impl ClientWatch {
+    /// A new client begins; what had been accepted and was not settled.
+    fn crash(&mut self) -> BTreeSet<SubmissionId> {
+        core::mem::take(self).unsettled
+    }
+
     fn see(&mut self, events: Vec<client::Event>) {
         for event in events {
             assert!(!self.terminated, "{event:?} comes after the end");
@@ -256,6 +291,9 @@ impl ClientWatch {
                 assert!(self.unsettled.remove(&id), "{id} is settled twice");
             }
             match event {
+                client::Event::Queued { id, .. } | client::Event::Restored { id, .. } => {
+                    assert!(self.known.insert(id) && self.unsettled.insert(id));
+                }
                 client::Event::StateChanged { from, to } => {
                     assert_eq!(from, self.state);
                     assert!(from.may_become(to));

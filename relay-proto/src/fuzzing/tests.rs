@@ -10,12 +10,14 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 10] = [
+    const TARGETS: [(&str, Target); 12] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
         ("http_connect", super::http_connect),
         ("mail_client", super::mail_client),
         ("mail_relay", super::mail_relay),
+        ("session_frame", super::session_frame),
+        ("session_pair", super::session_pair),
         ("smtp_command", super::smtp_command),
         ("smtp_delivery", super::smtp_delivery),
         ("smtp_reply", super::smtp_reply),
@@ -96,6 +98,16 @@ proptest! {
     }
 
     #[test]
+    fn session_frame(input in vec(prop_oneof![0u8..4, any::<u8>()], 0..40)) {
+        super::session_frame(&input);
+    }
+
+    #[test]
+    fn session_pair(input in vec(any::<u8>(), 0..600)) {
+        super::session_pair(&input);
+    }
+
+    #[test]
     fn smtp_delivery(choices in vec(small(), 8), content in fragments(&["a", ".", "..", "\r\n", "\n", "\r", "\r\n.\r\n"])) {
         super::smtp_delivery(&[choices, content].concat());
     }
@@ -111,9 +123,29 @@ proptest! {
     }
 
     #[test]
-    fn wire_reads_what_it_knows(kind in select(&["AUTHENTICATE", "SMTP_CHANNEL_OPEN", "SMTP_FROM_SERVER", "SMTP_CHANNEL_ERROR"]), text: String, number: u64) {
+    fn wire_reads_what_it_knows(
+        kind in select(&[
+            "AUTHENTICATE", "AUTHENTICATE_RESPONSE", "SMTP_CHANNEL_OPEN", "SMTP_CHANNEL_CLOSED", "SMTP_CHANNEL_CREDIT",
+            "SMTP_FROM_SERVER", "SMTP_CHANNEL_ERROR", "RELAY_DRAINING",
+        ]),
+        text: String,
+        number: u64,
+        small in 0u64..3,
+        in_doubt: bool,
+    ) {
+        let id = alloc::format!("{number:032x}");
+        let outcome = if in_doubt {
+            serde_json::json!({"inDoubt": true})
+        } else {
+            serde_json::json!({"replies": ["250 2.1.0 Ok\r\n", "250-a\r\n250 b\r\n"]})
+        };
         let input = serde_json::json!({
             "type": kind, "apiKey": text, "data": text, "error": text, "code": number >> 48, "retryAfterMs": number,
+            "success": true, "channelId": number >> 10, "deliveryId": id, "bytes": small, "outcome": outcome,
+            "deadlineMs": number, "spreadMs": number, "durable": {
+                "session": id, "receiveNext": small, "expiresInMs": number, "heartbeatMs": number, "maxChannels": small + 1,
+                "window": number >> 10, "capabilities": ["SIZE 5", text], "gone": text,
+            },
         });
         super::wire(alloc::format!("\u{7}{input}").as_bytes());
     }

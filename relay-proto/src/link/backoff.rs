@@ -47,6 +47,11 @@ impl Backoff {
         Self { policy, attempt: 0 }
     }
 
+    /// So many attempts made already.
+    pub const fn resumed(policy: BackoffPolicy, attempt: u32) -> Self {
+        Self { policy, attempt }
+    }
+
     /// How many attempts were made since the last [`reset`](Self::reset).
     pub const fn attempt(&self) -> u32 {
         self.attempt

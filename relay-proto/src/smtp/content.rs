@@ -3,7 +3,8 @@
 use bytes::{BufMut, BytesMut};
 use memchr::{memchr, memchr2, memchr2_iter};
 
-/// Writes content in the form DATA wants: every line end a CRLF, a second dot before a dot that begins a line.
+/// Writes content in the form DATA wants: every line end a CRLF, a second dot before a dot that begins a line. Content that goes
+/// by BDAT (RFC 3030) has the line ends alone: [`for_chunks`](Self::for_chunks).
 ///
 /// A bare CR or a bare LF becomes CRLF, so the output holds neither (RFC 5321 section 2.3.8 forbids them, and some servers end
 /// content at them) and `<CRLF>.<CRLF>` appears in it once, at its end. Content may come in pieces of any size; the output is at
@@ -11,6 +12,8 @@ use memchr::{memchr, memchr2, memchr2_iter};
 #[derive(Clone, Debug, Default)]
 pub struct ContentEncoder {
     at: EncoderAt,
+    /// Whether the length says where the content ends, so that no dot does.
+    is_chunked: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +31,14 @@ impl ContentEncoder {
         Self::default()
     }
 
+    /// An encoder at the beginning of content that goes by BDAT: it mends line ends, and there is no transparency and no final dot.
+    pub fn for_chunks() -> Self {
+        Self {
+            is_chunked: true,
+            ..Self::default()
+        }
+    }
+
     /// Appends the wire form of the next piece of content.
     pub fn encode(&mut self, content: &[u8], output: &mut BytesMut) {
         let mut rest = content;
@@ -41,7 +52,7 @@ impl ContentEncoder {
                 }
                 EncoderAt::LineStart => {
                     self.at = EncoderAt::InLine;
-                    if *first == b'.' {
+                    if *first == b'.' && !self.is_chunked {
                         output.put_u8(b'.');
                     }
                 }
@@ -63,13 +74,15 @@ impl ContentEncoder {
         }
     }
 
-    /// Ends the content: the CRLF of a last line that has none, then `.` CRLF. Nothing else: content that ends in CRLF does
+    /// Ends the content: the CRLF of a last line that has none, then, for DATA, `.` CRLF. Nothing else: content that ends in CRLF does
     /// not gain an empty line, and empty content is the end alone.
     pub fn finish(self, output: &mut BytesMut) {
         if matches!(self.at, EncoderAt::InLine) {
             output.put_slice(b"\r\n");
         }
-        output.put_slice(b".\r\n");
+        if !self.is_chunked {
+            output.put_slice(b".\r\n");
+        }
     }
 }
 

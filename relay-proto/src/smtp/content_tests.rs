@@ -195,3 +195,21 @@ proptest! {
         prop_assert_eq!(decode(&split(&wire, &cuts)), decode(&[&wire]));
     }
 }
+
+#[test]
+fn for_chunks_line_ends_are_mended_and_dots_left_alone() {
+    for (content, expected) in [
+        ("", ""),
+        (".", ".\r\n"),
+        (".\r\n..\r\n", ".\r\n..\r\n"),
+        ("a\n.\rb\r\r\n", "a\r\n.\r\nb\r\n\r\n"),
+    ] {
+        for at in 0..=content.len() {
+            let (mut encoder, mut output) = (ContentEncoder::for_chunks(), BytesMut::new());
+            encoder.encode(&content.as_bytes()[..at], &mut output);
+            encoder.encode(&content.as_bytes()[at..], &mut output);
+            encoder.finish(&mut output);
+            assert_eq!(output, expected.as_bytes(), "{content:?} split at {at}");
+        }
+    }
+}

@@ -1,11 +1,9 @@
 //! The client's side of the delivery of one message.
 
 use super::{
-    Body, Capabilities, Code, Command, Completed, ContentEncoder, Conversation, DialogueError,
-    Envelope, ForwardPath, Handshake, HandshakeStep, HostName, MailParameters, Reply, ReplyParser,
-    Stage, content::normalised_len,
+    Capabilities, Code, Command, Completed, ContentEncoder, Conversation, DialogueError, Envelope,
+    Handshake, HandshakeStep, HostName, Reply, ReplyParser, Stage, delivery::Delivery,
 };
-use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::{fmt, mem};
 
@@ -13,15 +11,11 @@ use core::{fmt, mem};
 ///
 /// One recipient accepted is enough for the message to go out; those refused are part of the outcome.
 pub struct Dialogue {
-    envelope: Envelope,
-    content: Bytes,
+    delivery: Delivery,
     parser: ReplyParser,
     output: BytesMut,
     step: Step,
-    accepted: Vec<ForwardPath>,
-    rejected: Vec<(ForwardPath, Reply)>,
     past_end_of_data: bool,
-    outcome: Option<Result<Completed, DialogueError>>,
 }
 
 enum Step {
@@ -43,15 +37,11 @@ impl Dialogue {
     /// The delivery of `content`, a whole RFC 5322 message in any line-end style, by a client called `host_name`.
     pub fn new(host_name: HostName, envelope: Envelope, content: Bytes) -> Self {
         Self {
-            envelope,
-            content,
+            delivery: Delivery::new(envelope, content),
             parser: ReplyParser::new(),
             output: BytesMut::new(),
             step: Step::Handshake(Handshake::new(host_name)),
-            accepted: Vec::new(),
-            rejected: Vec::new(),
             past_end_of_data: false,
-            outcome: None,
         }
     }
 
@@ -72,7 +62,10 @@ impl Dialogue {
             },
             Step::Mail if reply.code().class() == 2 => self.next_recipient(),
             Step::Mail => self.refused(Stage::Mail, reply),
-            Step::Recipient => self.recipient(reply),
+            Step::Recipient => match self.delivery.recipient(reply) {
+                Some(reply) => self.refused(Stage::Recipient, reply),
+                None => self.next_recipient(),
+            },
             Step::Data if reply.code() == Code::START_CONTENT => {
                 self.step = Step::Content {
                     encoder: ContentEncoder::new(),
@@ -81,13 +74,7 @@ impl Dialogue {
             }
             Step::Data => self.refused(Stage::Data, reply),
             Step::EndOfData if reply.code().class() == 2 => {
-                let completed = Completed {
-                    reply,
-                    accepted: mem::take(&mut self.accepted),
-                    rejected: mem::take(&mut self.rejected),
-                    transcript: Vec::new(),
-                };
-                self.decide(Ok(completed));
+                self.delivery.completed(reply);
                 self.say(&Command::Quit);
             }
             Step::EndOfData => self.refused(Stage::EndOfData, reply),
@@ -96,108 +83,46 @@ impl Dialogue {
 
     /// Says MAIL with what the message needs, or finds that the server lacks it.
     fn mail(&mut self, offered: &Capabilities) {
-        let length = normalised_len(&self.content);
-        let eight_bit = !self.content.is_ascii();
-        let international = self.envelope.needs_smtputf8();
-        let missing = if international && !offered.smtputf8 {
-            Some(DialogueError::Unsupported {
-                extension: "SMTPUTF8",
-                needed_for: "an address with characters beyond ASCII",
-            })
-        } else if eight_bit && !offered.eight_bit_mime {
-            Some(DialogueError::Unsupported {
-                extension: "8BITMIME",
-                needed_for: "content with bytes beyond ASCII",
-            })
-        } else {
-            offered
-                .max_message_bytes()
-                .filter(|limit| length > *limit)
-                .map(|limit| DialogueError::TooLarge { length, limit })
-        };
-        if let Some(missing) = missing {
-            self.say(&Command::Quit);
-            return self.fail(missing);
+        match self.delivery.mail(offered) {
+            Ok(mail) => {
+                self.say(&mail);
+                self.step = Step::Mail;
+            }
+            Err(missing) => {
+                self.say(&Command::Quit);
+                self.delivery.fail(missing);
+            }
         }
-        self.say(&Command::Mail {
-            reverse_path: self.envelope.reverse_path().clone(),
-            parameters: MailParameters {
-                size: offered.size.map(|_| length),
-                body: (eight_bit && offered.eight_bit_mime).then_some(Body::EightBitMime),
-                smtputf8: international,
-                ..MailParameters::default()
-            },
-        });
-        self.step = Step::Mail;
     }
 
     fn next_recipient(&mut self) {
-        let answered = self.accepted.len() + self.rejected.len();
-        match self.envelope.forward_paths().get(answered) {
+        match self.delivery.next_recipient().cloned() {
             Some(forward_path) => {
-                let forward_path = forward_path.clone();
                 self.say(&Command::Rcpt { forward_path });
                 self.step = Step::Recipient;
             }
-            None if self.accepted.is_empty() => {
-                self.say(&Command::Quit);
-                let rejected = mem::take(&mut self.rejected);
-                self.fail(DialogueError::NoRecipient { rejected });
-            }
-            None => {
+            None if self.delivery.has_recipient() => {
                 self.say(&Command::Data);
                 self.step = Step::Data;
             }
-        }
-    }
-
-    fn recipient(&mut self, reply: Reply) {
-        let answered = self.accepted.len() + self.rejected.len();
-        let class = reply.code().class();
-        match self.envelope.forward_paths().get(answered).cloned() {
-            // 421 is about the connection, not about the recipient.
-            Some(forward_path) if class > 3 && reply.code() != Code::NOT_AVAILABLE => {
-                self.rejected.push((forward_path, reply.shortened()));
-                self.next_recipient();
+            None => {
+                self.say(&Command::Quit);
+                self.delivery.no_recipient();
             }
-            Some(forward_path) if class == 2 => {
-                self.accepted.push(forward_path);
-                self.next_recipient();
-            }
-            _ => self.refused(Stage::Recipient, reply),
         }
     }
 
     /// The server speaks while it is the client's turn. QUIT might be content to it, so nothing more is said.
     fn interrupted(&mut self, stage: Stage, reply: Reply) {
         self.output.clear();
-        let gives_up = stage == Stage::Content && !reply.is_positive();
-        if gives_up || reply.code() == Code::NOT_AVAILABLE {
-            let rejected = mem::take(&mut self.rejected);
-            self.fail(DialogueError::Refused {
-                stage,
-                reply,
-                rejected,
-            });
-        } else {
-            self.fail(DialogueError::OutOfTurn { stage, reply });
-        }
+        self.delivery.interrupted(stage, reply);
     }
 
     fn refused(&mut self, stage: Stage, reply: Reply) {
         if reply.code() != Code::NOT_AVAILABLE {
             self.say(&Command::Quit);
         }
-        let rejected = mem::take(&mut self.rejected);
-        self.fail(if reply.is_positive() {
-            DialogueError::OutOfTurn { stage, reply }
-        } else {
-            DialogueError::Refused {
-                stage,
-                reply,
-                rejected,
-            }
-        });
+        self.delivery.refused(stage, reply);
     }
 
     fn stage(&self) -> Stage {
@@ -208,17 +133,6 @@ impl Dialogue {
             Step::Data => Stage::Data,
             Step::Content { .. } => Stage::Content,
             Step::EndOfData | Step::Over => Stage::EndOfData,
-        }
-    }
-
-    fn fail(&mut self, error: DialogueError) {
-        self.decide(Err(error));
-    }
-
-    fn decide(&mut self, outcome: Result<Completed, DialogueError>) {
-        self.step = Step::Over;
-        if self.outcome.is_none() {
-            self.outcome = Some(outcome);
         }
     }
 
@@ -237,7 +151,8 @@ impl Conversation for Dialogue {
                 Err(error) => {
                     let stage = self.stage();
                     self.output.clear();
-                    self.fail(DialogueError::Garbled { stage, error });
+                    self.step = Step::Over;
+                    self.delivery.fail(DialogueError::Garbled { stage, error });
                     break;
                 }
             }
@@ -255,12 +170,12 @@ impl Conversation for Dialogue {
         else {
             return None;
         };
-        let end = self.content.len().min(*handed_out + most.max(1));
+        let end = self.delivery.content.len().min(*handed_out + most.max(1));
         // Room for some dots and line ends, so that common content is encoded without growing.
         let mut output = BytesMut::with_capacity((end - *handed_out) / 16 * 17 + 16);
-        encoder.encode(&self.content[*handed_out..end], &mut output);
+        encoder.encode(&self.delivery.content[*handed_out..end], &mut output);
         *handed_out = end;
-        if end == self.content.len() {
+        if end == self.delivery.content.len() {
             mem::take(encoder).finish(&mut output);
             self.step = Step::EndOfData;
             self.past_end_of_data = true;
@@ -273,15 +188,15 @@ impl Conversation for Dialogue {
     }
 
     fn outcome(&self) -> Option<&Result<Completed, DialogueError>> {
-        self.outcome.as_ref()
+        self.delivery.outcome()
     }
 }
 
 impl fmt::Debug for Dialogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialogue")
-            .field("envelope", &self.envelope)
-            .field("content_bytes", &self.content.len())
+            .field("envelope", &self.delivery.envelope)
+            .field("content_bytes", &self.delivery.content.len())
             .field("stage", &self.stage())
             .finish_non_exhaustive()
     }

@@ -527,7 +527,7 @@ proptest! {
         let (arrived, dialogue) = deliver(dialogue_of("a@b.c", &["x@y.z", "é@y.z"], &content), most);
         let completed = dialogue.outcome().unwrap().as_ref().unwrap();
         prop_assert_eq!(completed.accepted.len(), 2);
-        prop_assert_eq!(arrived.len() as u64, normalised_len(&content));
+        prop_assert_eq!(arrived.len() as u64, crate::smtp::content::normalised_len(&content));
         let visible = |bytes: &[u8]| -> Vec<u8> {
             bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()
         };

@@ -229,7 +229,7 @@ impl Reply {
     }
 
     /// Its first eight lines: all that is kept of a reply where a server can make a client keep many.
-    pub(super) fn shortened(mut self) -> Self {
+    pub(crate) fn shortened(mut self) -> Self {
         self.lines.truncate(8);
         self
     }

@@ -115,6 +115,18 @@ impl Script {
         Ok(Self { steps, length })
     }
 
+    /// The script as text, QUIT left out, with CRLF line ends: what [`parse`](Self::parse) makes the same script of.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(self.length + 2 * self.steps.len());
+        for line in &self.steps {
+            bytes.put_slice(&line.bytes);
+            if !line.is_content {
+                bytes.put_slice(b"\r\n");
+            }
+        }
+        bytes.freeze()
+    }
+
     /// How many bytes its lines have, QUIT left out.
     pub const fn len(&self) -> usize {
         self.length

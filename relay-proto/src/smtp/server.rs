@@ -292,8 +292,11 @@ impl Machine for Server {
                 self.refused.remove(&link);
                 self.finish_if_done();
             }
-            // A server opens nothing, and a byte stream knows nothing else.
-            Input::Opened { .. } | Input::OpenFailed { .. } | Input::Frame { .. } => {}
+            // A server opens and stores nothing, and a byte stream knows nothing else.
+            Input::Opened { .. }
+            | Input::OpenFailed { .. }
+            | Input::Frame { .. }
+            | Input::Stored { .. } => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! The server's side of one SMTP conversation.
 
+mod ahead;
 mod chunk;
 mod config;
 mod request;
@@ -12,6 +13,7 @@ use super::{
     Code, Command, ContentDecoder, ForwardPath, MailParameters, Reply, ReversePath, Size,
     authentication::Exchange, command::international_address, reply,
 };
+pub use ahead::Ahead;
 use bytes::{Buf, Bytes, BytesMut};
 use chunk::{Chunk, UnwantedChunk, is_bdat};
 use core::{fmt, mem};

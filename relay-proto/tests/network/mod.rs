@@ -1,6 +1,9 @@
 //! A virtual network: machines joined by wires with latency, small socket buffers and faults, on one
 //! virtual clock and one seed. No socket, no thread, no waiting.
 
+mod disk;
+
+use disk::{ANSWERS, Disk};
 use relay_proto::{
     Action, Closure, Endpoint, Frame, Input, LinkId, Machine, OpenError, Pump, Random, Step, Time,
 };
@@ -70,6 +73,8 @@ pub(crate) struct Faults {
     pub(crate) dead: u64,
     /// The connection cannot be opened.
     pub(crate) refuse: u64,
+    /// The disk has no room for a batch.
+    pub(crate) full: u64,
 }
 
 pub(crate) struct Network {
@@ -80,6 +85,8 @@ pub(crate) struct Network {
     pub(crate) frames: u64,
     /// This host reads nothing until then.
     pub(crate) stalled: Option<(usize, Time)>,
+    /// The disk of the one host that has one.
+    pub(crate) disk: Disk,
     peers: BTreeMap<End, End>,
     lanes: BTreeMap<End, Lane>,
     accepted: u64,
@@ -101,6 +108,7 @@ impl Network {
             faults: Faults::default(),
             frames: 0,
             stalled: None,
+            disk: Disk::default(),
             peers: BTreeMap::new(),
             lanes: BTreeMap::new(),
             accepted: 0,
@@ -147,6 +155,10 @@ impl Network {
     /// The host is gone with everything it knew; its peers find their links cut. The next machine in its place has
     /// other links.
     pub(crate) fn crash(&mut self, host: usize) {
+        if self.lanes.contains_key(&(host, ANSWERS)) {
+            let stored = self.random.next_u64() as usize % 3;
+            self.disk.crash(self.now, stored);
+        }
         let ends = self.peers.keys().filter(|(index, _)| *index == host);
         for end in ends.copied().collect::<Vec<_>>() {
             self.cut(end);
@@ -232,6 +244,11 @@ impl Network {
                 }
             }
             Action::StartTls { link } => panic!("nobody here starts TLS, and {link} would"),
+            Action::Store { batch, writes } => {
+                let full = self.chance(self.faults.full);
+                let answer = self.disk.take(batch, writes, full);
+                self.post((index, ANSWERS), answer);
+            }
             Action::Close { link, code, reason } => {
                 let end = (index, link);
                 if let Some(peer) = self.peers.remove(&end) {
@@ -315,6 +332,7 @@ impl Network {
         if written && let Some((host, link)) = self.peers.get(&end).copied() {
             hosts[host].handle_input(self.now, Input::Written { link });
         }
+        self.disk.answer(self.now, &input);
         hosts[end.0].handle_input(self.now, input);
         true
     }

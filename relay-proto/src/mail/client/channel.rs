@@ -42,7 +42,15 @@ pub(super) enum Channel {
 
 impl Channel {
     pub(super) const fn has_delivery(&self) -> bool {
-        matches!(self, Self::Opening { .. } | Self::Ready { .. })
+        self.entry().is_some()
+    }
+
+    /// What is on the channel.
+    pub(super) const fn entry(&self) -> Option<&Entry<Delivery>> {
+        match self {
+            Self::Opening { entry, .. } | Self::Ready { entry, .. } => Some(entry),
+            Self::None | Self::Closing { .. } => None,
+        }
     }
 
     /// Gives the channel up: what was on it, and whether its fate is unknown.
@@ -77,6 +85,7 @@ impl Channel {
 impl Client {
     /// Asks for a channel for this submission.
     pub(super) fn open_channel(&mut self, now: Time, entry: Entry<Delivery>) {
+        self.keep(&entry, true);
         self.say(&Message::ChannelOpen);
         self.enter(now, ConnectionState::ChannelOpening);
         self.channel = Channel::Opening {
@@ -119,9 +128,12 @@ impl Client {
         }
     }
 
-    /// Hands out what the dialogue has to say, as far as the transport keeps up. From the end of data on it is the
-    /// server that takes the time.
+    /// Hands out what the dialogue has to say, as far as the transport keeps up, and nothing before it is written down that
+    /// the message may have been sent. From the end of data on it is the server that takes the time.
     pub(super) fn fill_channel(&mut self, now: Time) {
+        if !self.may_speak() {
+            return;
+        }
         while self.uplink.unwritten_bytes() < WINDOW
             && let Channel::Ready {
                 conversation,
@@ -212,6 +224,15 @@ impl Client {
             self.unsuccessful(now, entry, in_doubt, Error::Channel(error));
         }
         self.channel_over(now);
+    }
+
+    /// It could not be written down that the message may have been sent, so it is not sent now.
+    pub(super) fn break_off_channel(&mut self, now: Time) {
+        if let Some((entry, _)) = self.channel.abandon() {
+            self.enter(now, ConnectionState::ChannelError);
+            self.leave_channel(now, Some("not now"));
+            self.put_back(entry);
+        }
     }
 
     fn channel_over(&mut self, now: Time) {

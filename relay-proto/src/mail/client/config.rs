@@ -72,7 +72,7 @@ impl Default for Timeouts {
 }
 
 /// What happens to a message that was sent whole but whose reply never came: the receiver may have
-/// taken it or not (RFC 1047).
+/// taken it or not (RFC 1047). With the outbox on disk, also to one that was being sent when the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InDoubtPolicy {

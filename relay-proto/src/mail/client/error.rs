@@ -5,6 +5,7 @@ use crate::{
     link::LinkError,
     mail::wire::{ChannelError, Denied, Violation},
     smtp::{Code, DialogueError, Reply},
+    storage::StorageError,
 };
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -34,6 +35,9 @@ pub enum Error {
     /// The message was sent whole, and then the reply got lost: it may have been delivered or not.
     #[error("sent, but the reply got lost, so it may or may not have been delivered: {0}")]
     InDoubt(Box<Self>),
+    /// An earlier client with this outbox ended while it was being sent.
+    #[error("the program ended while it was being sent")]
+    Interrupted,
     /// It is more than the relay takes, as the relay said after it was queued.
     #[error("the relay does not take it: {0}")]
     Limits(Refusal),
@@ -69,7 +73,11 @@ impl Error {
             Self::Channel(error) => !refused_for_good(error),
             Self::Authentication(denied) => !denied.is_permanent(),
             Self::Message(error) => error.is_transient(),
-            Self::Protocol(_) | Self::InDoubt(_) | Self::Limits(_) | Self::Expired { .. } => false,
+            Self::Protocol(_)
+            | Self::InDoubt(_)
+            | Self::Interrupted
+            | Self::Limits(_)
+            | Self::Expired { .. } => false,
         }
     }
 
@@ -151,6 +159,9 @@ pub enum Refusal {
         /// The relay's limit.
         limit: u64,
     },
+    /// The outbox on disk cannot take it.
+    #[error(transparent)]
+    Storage(StorageError),
     /// The client shuts down or has ended.
     #[error("the client is shutting down")]
     ShuttingDown,

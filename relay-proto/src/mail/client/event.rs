@@ -1,12 +1,13 @@
 //! What a client tells its application.
 
-use super::{ConnectionState, Error, Submission, SubmissionId};
+use super::{ConnectionState, Error, Refused, Submission, SubmissionId};
 use crate::{
     Time,
     link::LinkError,
-    mail::wire::Limits,
+    mail::{DeliveryId, wire::Limits},
     outbox::Priority,
     smtp::{Exchange, ForwardPath, Reply},
+    storage::StorageError,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -45,15 +46,42 @@ pub enum Event {
         /// What it is.
         to: ConnectionState,
     },
-    /// A submission was accepted into the queue.
+    /// A submission was accepted into the queue; where the client keeps its outbox on disk, it is there.
     Queued {
         /// Which one.
         id: SubmissionId,
+        /// Its lasting name.
+        delivery: DeliveryId,
         /// Its priority.
         priority: Priority,
         /// How many submissions wait now.
         queue_size: usize,
     },
+    /// A submission could not be written to the outbox on disk, and is not accepted.
+    Refused {
+        /// Which one.
+        id: SubmissionId,
+        /// The submission, and why.
+        refused: Refused,
+    },
+    /// A submission an earlier client had accepted was found in the outbox on disk. Its end will be told like any other's.
+    Restored {
+        /// Which one it is from now on.
+        id: SubmissionId,
+        /// Its lasting name, as it was when it was accepted.
+        delivery: DeliveryId,
+        /// Its priority.
+        priority: Priority,
+        /// How long ago it was accepted.
+        age: Duration,
+    },
+    /// The outbox on disk has begun to fail. Nothing is accepted or sent until it works again.
+    StorageFailed {
+        /// Why.
+        error: StorageError,
+    },
+    /// The outbox on disk works again.
+    StorageRecovered,
     /// A submission was refused because the queue is full.
     QueueOverflow {
         /// How many submissions wait.
@@ -138,8 +166,13 @@ pub struct Receipt {
 pub struct Unsettled {
     /// Which one.
     pub id: SubmissionId,
+    /// Its lasting name.
+    pub delivery: DeliveryId,
     /// The submission itself, to be handed to another client.
     pub submission: Submission,
+    /// Whether it stays in the outbox on disk, so that the next client with that outbox goes on with it. Handing it to
+    /// another one as well would deliver it twice.
+    pub kept: bool,
     /// Whether it was sent whole already, so that sending it elsewhere may deliver it twice.
     pub in_doubt: bool,
 }

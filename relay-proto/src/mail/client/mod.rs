@@ -7,6 +7,7 @@ mod error;
 mod event;
 mod receipts;
 mod settlement;
+mod spool;
 mod state;
 mod statistics;
 mod submission;
@@ -24,13 +25,17 @@ pub use submission::{Submission, SubmissionId};
 use crate::{
     Action, CloseCode, Closure, Deadline, Input, LinkId, Machine, OpenError, Random, Time,
     link::{Backoff, Change, LinkError, Uplink},
-    mail::wire::{self, AUTHENTICATION_REFUSED, Denied, Limits, Message},
+    mail::{
+        DeliveryId,
+        wire::{self, AUTHENTICATION_REFUSED, Denied, Limits, Message},
+    },
     outbox::{Entry, Outbox},
 };
 use alloc::{boxed::Box, collections::VecDeque, string::ToString, vec::Vec};
 use channel::Channel;
 use core::time::Duration;
 use settlement::Delivery;
+use spool::Spool;
 use statistics::ResponseTimes;
 
 /// No frame a relay has reason to send comes near this; it bounds what a hostile one makes us hold.
@@ -45,6 +50,8 @@ pub struct Client {
     uplink: Uplink,
     outbox: Outbox<Delivery>,
     channel: Channel,
+    /// None: what is accepted is held in memory only.
+    spool: Option<Spool>,
     limits: Limits,
     idle_until: Option<Time>,
     next_id: u64,
@@ -58,7 +65,13 @@ pub struct Client {
 #[derive(Debug)]
 enum Life {
     Running,
-    Draining { until: Time },
+    Draining {
+        until: Time,
+    },
+    /// Nothing is left but to hear what the storage says.
+    Ending {
+        left: Vec<Unsettled>,
+    },
     Finished,
 }
 
@@ -82,6 +95,7 @@ impl Client {
             outbox: Outbox::new(config.queue),
             config,
             channel: Channel::None,
+            spool: None,
             limits: Limits::default(),
             idle_until: None,
             next_id: 1,
@@ -93,7 +107,8 @@ impl Client {
         }
     }
 
-    /// Queues a submission.
+    /// Queues a submission. [`Event::Queued`] says that it is accepted, at once, or as soon as it is on disk where the client
+    /// was [restored](Self::restore) from there; [`Event::Refused`], that the disk did not take it.
     ///
     /// # Errors
     ///
@@ -111,28 +126,50 @@ impl Client {
         }
         let id = SubmissionId(self.next_id);
         self.next_id += 1;
-        self.counts.queued += 1;
-        let priority = submission.priority;
-        self.outbox.push(Entry {
+        let entry = Entry {
             id: id.0,
-            priority,
+            priority: submission.priority,
             bytes: submission.len(),
             expires: submission.max_age.map(|max_age| now.after(max_age)),
             item: Delivery {
+                id: self.new_delivery_id(),
                 submission,
                 accepted_at: now,
+                waited_before: Duration::ZERO,
                 retries: Backoff::new(self.config.retry),
                 sent_again: 0,
             },
-        });
+        };
+        self.outbox.count(&entry);
+        match &mut self.spool {
+            Some(spool) => spool.arrive(entry),
+            None => self.accept(entry),
+        }
+        self.proceed(now);
+        Ok(id)
+    }
+
+    /// One that no submission on disk has: even where a seed is used again, none is overwritten.
+    fn new_delivery_id(&mut self) -> DeliveryId {
+        loop {
+            let id = DeliveryId::random(&mut self.random);
+            if !self.spool.as_ref().is_some_and(|spool| spool.has(id)) {
+                return id;
+            }
+        }
+    }
+
+    fn accept(&mut self, entry: Entry<Delivery>) {
+        self.counts.queued += 1;
+        let (id, delivery, priority) = (SubmissionId(entry.id), entry.item.id, entry.priority);
+        self.outbox.enter(entry);
         let queue_size = self.outbox.waiting();
         self.events.push_back(Event::Queued {
             id,
+            delivery,
             priority,
             queue_size,
         });
-        self.proceed(now);
-        Ok(id)
     }
 
     fn refusal(&self, submission: &Submission) -> Option<Refusal> {
@@ -145,6 +182,10 @@ impl Client {
                 bytes: self.outbox.bytes(),
             });
         }
+        let trouble = self.spool.as_ref().and_then(Spool::trouble);
+        if let Some(error) = trouble {
+            return Some(Refusal::Storage(error.clone()));
+        }
         settlement::beyond_limits(submission, &self.limits)
     }
 
@@ -152,6 +193,7 @@ impl Client {
     /// ([`Event::InDoubt`]) and waits to be sent again may have been delivered.
     pub fn cancel(&mut self, now: Time, id: SubmissionId) -> Option<Submission> {
         let delivery = self.outbox.remove(id.0)?;
+        self.forget(&delivery);
         self.proceed(now);
         Some(delivery.submission)
     }
@@ -201,43 +243,51 @@ impl Client {
     pub fn shutdown(&mut self, now: Time, patience: Duration) {
         let until = now.after(patience);
         self.life = match self.life {
-            Life::Finished => return,
+            Life::Ending { .. } | Life::Finished => return,
             Life::Draining { until: earlier } if earlier < until => return,
             Life::Running | Life::Draining { .. } => Life::Draining { until },
         };
         self.proceed(now);
     }
 
-    /// Ends at once and hands back what is left in [`Event::Terminated`].
+    /// Ends at once and hands back what is left in [`Event::Terminated`]. What is being written to the outbox on disk is waited
+    /// for, so that its end is known.
     pub fn stop(&mut self, now: Time) {
-        if matches!(self.life, Life::Finished) {
+        if self.is_over() {
             return;
         }
+        let kept = self.spool.is_some();
         let mut left = Vec::new();
         if let Some((entry, in_doubt)) = self.channel.abandon() {
-            left.push(settlement::unsettled(
-                entry.id,
-                self.outbox.settle(entry),
-                in_doubt,
-            ));
+            self.keep(&entry, in_doubt);
+            let (id, delivery) = (entry.id, self.outbox.settle(entry));
+            left.push(settlement::unsettled(id, delivery, in_doubt, kept));
         }
         let waiting = self.outbox.drain().into_iter();
-        left.extend(waiting.map(|(id, delivery)| settlement::unsettled(id, delivery, false)));
+        left.extend(waiting.map(|(id, delivery)| settlement::unsettled(id, delivery, false, kept)));
         self.hang_up(CloseCode::GOING_AWAY, "shutting down");
         self.enter(now, ConnectionState::Disconnected);
-        self.life = Life::Finished;
-        self.events.push_back(Event::Terminated { left });
+        self.life = Life::Ending { left };
+        self.end_when_stored();
+    }
+
+    const fn is_over(&self) -> bool {
+        matches!(self.life, Life::Ending { .. } | Life::Finished)
     }
 
     /// Does whatever can be done now: every command, input and timeout ends here.
     fn proceed(&mut self, now: Time) {
-        if matches!(self.life, Life::Finished) {
+        if self.is_over() {
             return;
         }
         self.expire(now);
         self.outbox.promote(now);
         let is_free = matches!(self.channel, Channel::None) && self.state.is_authenticated();
-        if is_free && let Some(entry) = self.take_acceptable() {
+        let writes = self.spool.as_ref().is_none_or(Spool::works);
+        if is_free
+            && writes
+            && let Some(entry) = self.take_acceptable()
+        {
             self.idle_until = None;
             self.open_channel(now, entry);
         } else if self.outbox.is_ready() {
@@ -246,7 +296,7 @@ impl Client {
                 self.apply(now, Change::Opening);
             }
         } else if !self.channel.has_delivery() {
-            if matches!(self.life, Life::Draining { .. }) && self.outbox.waiting() == 0 {
+            if matches!(self.life, Life::Draining { .. }) && self.outbox.is_empty() {
                 self.stop(now);
             } else if is_free {
                 self.idle(now);
@@ -303,6 +353,7 @@ impl Client {
                 self.uplink.send(wire::encode(&Message::Authenticate {
                     api_key: self.config.api_key.clone(),
                     agent: Some(self.config.agent.clone()),
+                    durable: None,
                 }));
                 self.enter(now, ConnectionState::Authenticating);
             }
@@ -387,7 +438,7 @@ impl Client {
         });
         match self.channel.abandon() {
             Some((entry, true)) => self.in_doubt(entry, error.clone()),
-            Some((entry, false)) => self.outbox.put_back(entry, None),
+            Some((entry, false)) => self.put_back(entry),
             None => {}
         }
         if error.is_permanent() {
@@ -424,7 +475,9 @@ impl Machine for Client {
     type Event = Event;
 
     fn handle_input(&mut self, now: Time, input: Input) {
-        if let Some(change) = self.uplink.handle_input(now, input) {
+        if let Input::Stored { batch, result } = input {
+            self.handle_stored(now, batch, result);
+        } else if let Some(change) = self.uplink.handle_input(now, input) {
             self.apply(now, change);
             self.proceed(now);
         }
@@ -435,6 +488,9 @@ impl Machine for Client {
             && until <= now
         {
             return self.stop(now);
+        }
+        if let Some(spool) = &mut self.spool {
+            spool.handle_timeout(now);
         }
         if let Some(change) = self.uplink.handle_timeout(now) {
             self.apply(now, change);
@@ -448,10 +504,11 @@ impl Machine for Client {
         let draining = match self.life {
             Life::Running => None,
             Life::Draining { until } => Some(until),
-            Life::Finished => return None,
+            Life::Ending { .. } | Life::Finished => return None,
         };
         Deadline::earliest([
             self.uplink.deadline(),
+            self.spool.as_ref().and_then(Spool::deadline),
             self.channel.deadline(),
             self.idle_until.map(timer("idle")),
             self.outbox.next_ready().map(timer("retry")),
@@ -461,7 +518,10 @@ impl Machine for Client {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        self.uplink.poll_action()
+        let spool = self.spool.as_mut();
+        spool
+            .and_then(Spool::poll_action)
+            .or_else(|| self.uplink.poll_action())
     }
 
     fn poll_event(&mut self) -> Option<Event> {

@@ -1,7 +1,7 @@
 //! Who waits for which submission, for the bindings' handles.
 
 use super::{Client, Error, Event, Receipt, Refused, Submission, SubmissionId, Unsettled};
-use crate::{Stopped, Time};
+use crate::{Stopped, Time, mail::DeliveryId};
 use alloc::collections::BTreeMap;
 
 /// Why a submission has no receipt.
@@ -14,7 +14,7 @@ pub enum SendError {
     /// It was accepted and failed.
     #[error(transparent)]
     Failed(Error),
-    /// The client ended first. Whoever ended it has been given the submission back.
+    /// The client ended first. Whoever ended it has been given the submission back, unless it stays in the outbox on disk.
     #[error("the client was shut down before the message was settled")]
     Unsettled {
         /// Whether it was sent whole already, so that it may have been delivered.
@@ -77,7 +77,16 @@ impl<W> Receipts<W> {
         Some(submission)
     }
 
-    /// Passes on what an event says about submissions somebody waits for.
+    /// Tells who waits for a submission that it is accepted, where this event says so, and its lasting name.
+    pub fn accept(&mut self, event: &Event, tell: impl FnOnce(&mut W, DeliveryId)) {
+        if let Event::Queued { id, delivery, .. } = event
+            && let Some(waiting) = self.waiting.get_mut(id)
+        {
+            tell(waiting, *delivery);
+        }
+    }
+
+    /// Passes on how submissions ended that somebody waits for, where this event says so.
     pub fn settle(&mut self, event: &Event, mut tell: impl FnMut(W, Result<Receipt, SendError>)) {
         let mut tell = |id: &SubmissionId, outcome| {
             if let Some(waiting) = self.waiting.remove(id) {
@@ -87,6 +96,8 @@ impl<W> Receipts<W> {
         if let Some((id, outcome)) = event.outcome() {
             let failed = |error: &Error| SendError::Failed(error.clone());
             tell(&id, outcome.cloned().map_err(failed));
+        } else if let Event::Refused { id, refused } = event {
+            tell(id, Err(SendError::Refused(refused.clone())));
         } else if let Event::Terminated { left } = event {
             for Unsettled { id, in_doubt, .. } in left {
                 let in_doubt = *in_doubt;

@@ -3,22 +3,34 @@
 use super::{
     Client, Error, Event, InDoubtPolicy, Receipt, Refusal, Submission, SubmissionId, Unsettled,
 };
-use crate::{Time, link::Backoff, mail::wire::Limits, outbox::Entry, smtp::Completed};
+use crate::{
+    Time,
+    link::Backoff,
+    mail::{DeliveryId, wire::Limits},
+    outbox::Entry,
+    smtp::Completed,
+};
 use alloc::boxed::Box;
+use core::time::Duration;
 
 /// A submission on its way.
 #[derive(Debug)]
 pub(super) struct Delivery {
+    pub(super) id: DeliveryId,
     pub(super) submission: Submission,
     pub(super) accepted_at: Time,
+    /// How long it had waited then, with an earlier client.
+    pub(super) waited_before: Duration,
     pub(super) retries: Backoff,
     pub(super) sent_again: u32,
 }
 
-pub(super) fn unsettled(id: u64, delivery: Delivery, in_doubt: bool) -> Unsettled {
+pub(super) fn unsettled(id: u64, delivery: Delivery, in_doubt: bool, kept: bool) -> Unsettled {
     Unsettled {
         id: SubmissionId(id),
+        delivery: delivery.id,
         submission: delivery.submission,
+        kept,
         in_doubt: in_doubt || delivery.sent_again > 0,
     }
 }
@@ -56,7 +68,7 @@ impl Client {
     pub(super) fn expire(&mut self, now: Time) {
         while let Some((id, delivery)) = self.outbox.expire(now) {
             self.counts.expired += 1;
-            let waited = now.since(delivery.accepted_at);
+            let waited = delivery.waited_before + now.since(delivery.accepted_at);
             self.failed(id, &delivery, Error::Expired { waited });
         }
     }
@@ -74,6 +86,7 @@ impl Client {
         self.response_times.record(response_time);
         let id = SubmissionId(entry.id);
         let delivery = self.outbox.settle(entry);
+        self.forget(&delivery);
         let receipt = Receipt {
             reply: completed.reply,
             accepted: completed.accepted,
@@ -114,6 +127,7 @@ impl Client {
             at,
             error,
         });
+        self.keep(&entry, false);
         self.outbox.put_back(entry, Some(at));
     }
 
@@ -131,7 +145,7 @@ impl Client {
         });
         if sending_again {
             entry.item.sent_again += 1;
-            self.outbox.put_back(entry, None);
+            self.put_back(entry);
         } else {
             self.fail(entry, Error::InDoubt(Box::new(error)));
         }
@@ -147,6 +161,7 @@ impl Client {
     /// last try said.
     pub(super) fn failed(&mut self, id: u64, delivery: &Delivery, error: Error) {
         self.counts.failed += 1;
+        self.forget(delivery);
         let error = match error {
             Error::InDoubt(_) => error,
             _ if delivery.sent_again > 0 => Error::InDoubt(Box::new(error)),

@@ -9,7 +9,7 @@ use core::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Submissions accepted into the queue.
+    /// Submissions accepted into the queue, or found in the outbox on disk.
     pub queued: u64,
     /// Submissions that succeeded.
     pub processed: u64,

@@ -7,6 +7,7 @@ use crate::{
     mail::wire::{ApiKey, ChannelError, Granted},
     outbox::{OutboxLimits, Priority},
     smtp::Envelope,
+    storage::{BatchId, Write},
 };
 use alloc::{format, string::String, vec};
 use bytes::Bytes;
@@ -15,6 +16,7 @@ mod corners;
 mod diagram;
 mod links;
 mod settlement;
+mod spool;
 mod states;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,6 +28,8 @@ struct Bench {
     actions: VecDeque<Action>,
     events: Vec<Event>,
     link: Option<LinkId>,
+    /// What is to be stored and was not answered yet.
+    batches: VecDeque<(BatchId, Vec<Write>)>,
 }
 
 impl Bench {
@@ -35,12 +39,17 @@ impl Bench {
             ApiKey::new("secret-key"),
         );
         configure(&mut config);
+        Self::of(Client::new(config, [3; 32], Time::ZERO))
+    }
+
+    fn of(client: Client) -> Self {
         Self {
-            pump: Pump::new(Client::new(config, [3; 32], Time::ZERO)),
+            pump: Pump::new(client),
             now: Time::ZERO,
             actions: VecDeque::new(),
             events: Vec::new(),
             link: None,
+            batches: VecDeque::new(),
         }
     }
 
@@ -52,12 +61,14 @@ impl Bench {
     fn run(&mut self) -> Option<Deadline> {
         loop {
             match self.pump.step(self.now) {
-                Step::Perform(action) => {
-                    if let Action::Open { link, .. } = &action {
-                        self.link = Some(*link);
+                Step::Perform(action) => match action {
+                    Action::Store { batch, writes } => self.batches.push_back((batch, writes)),
+                    Action::Open { link, .. } => {
+                        self.link = Some(link);
+                        self.actions.push_back(action);
                     }
-                    self.actions.push_back(action);
-                }
+                    action => self.actions.push_back(action),
+                },
                 Step::Deliver(event) => self.events.push(event),
                 Step::Wait { until } => {
                     assert!(until.is_none_or(|deadline| deadline.at > self.now));
@@ -115,6 +126,7 @@ impl Bench {
                 Action::Open { endpoint, .. } => format!("open {endpoint}"),
                 Action::Close { code, .. } => format!("close {code}"),
                 Action::StartTls { .. } => "start TLS".to_string(),
+                Action::Store { .. } => unreachable!("it is among the batches"),
                 Action::Send { link, frame } => {
                     self.input(Input::Written { link });
                     match &frame {

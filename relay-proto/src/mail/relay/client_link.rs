@@ -1,14 +1,18 @@
 //! One client's link: who it is, and what it does at the moment.
 
-use super::{Policy, RelayConfig, output::Outgoing, upstream::HIGH_WATER};
+use super::{
+    Policy, RelayConfig,
+    channel::ChannelId,
+    front::{Ending, Front, plain_error},
+    output::{Outgoing, Output},
+};
 use crate::{
     CloseCode, Deadline, Frame, LinkId, Time,
     link::Heartbeat,
-    mail::wire::Violation,
-    smtp::{Session, Turn},
+    mail::wire::{Message, Violation},
 };
-use alloc::{boxed::Box, string::String, vec::Vec};
-use bytes::BytesMut;
+use alloc::{string::String, sync::Arc, vec::Vec};
+use bytes::Bytes;
 use core::net::IpAddr;
 
 /// The largest frame taken before the key is decided, and the most bytes kept that came too early.
@@ -18,7 +22,7 @@ pub(super) const FRAME_LIMIT: usize = 1024 * 1024;
 /// The most frames kept that came before the key was decided.
 const EARLY_FRAMES: usize = 16;
 /// Replies waiting for the client's socket, in bytes, above which nothing is read from it.
-pub(super) const REPLIES_HIGH_WATER: usize = 64 * 1024;
+const REPLIES_HIGH_WATER: usize = 64 * 1024;
 
 /// A client's link, from its acceptance until the driver says it has ended.
 pub(super) struct ClientLink {
@@ -41,30 +45,19 @@ pub(super) enum State {
 }
 
 pub(super) struct Serving {
-    pub(super) policy: Policy,
-    pub(super) channel: Channel,
+    pub(super) policy: Arc<Policy>,
+    pub(super) slot: Slot,
 }
 
-/// The one channel a link has in the base dialect.
-pub(super) enum Channel {
+/// The place for the one channel a link has in the base dialect.
+#[derive(Clone, Copy)]
+pub(super) enum Slot {
     /// None was opened yet.
     Never,
     /// The last one has ended. The client may not know yet: what it still sends to it is ignored.
     Ended,
-    /// The upstream is being connected.
-    Opening {
-        upstream: LinkId,
-        /// SMTP bytes of a client that did not wait.
-        early: BytesMut,
-    },
-    /// In use.
-    Open(Box<OpenChannel>),
-}
-
-pub(super) struct OpenChannel {
-    pub(super) upstream: LinkId,
-    pub(super) session: Session,
-    pub(super) active: Time,
+    /// Open, or being opened.
+    Taken(ChannelId),
 }
 
 /// Frames that came before the key was decided. The driver is told not to read then, but may have had them at hand.
@@ -105,26 +98,33 @@ impl ClientLink {
         }
     }
 
-    /// The upstream of the channel, if one is open or being opened.
-    pub(super) fn upstream(&self) -> Option<LinkId> {
-        match &self.state {
-            State::Serving(serving) => match &serving.channel {
-                Channel::Opening { upstream, .. } => Some(*upstream),
-                Channel::Open(open) => Some(open.upstream),
-                Channel::Never | Channel::Ended => None,
-            },
+    /// The channel that is open or being opened.
+    pub(super) const fn channel(&self) -> Option<ChannelId> {
+        match self.state {
+            State::Serving(Serving {
+                slot: Slot::Taken(channel),
+                ..
+            }) => Some(channel),
             _ => None,
         }
     }
 
-    pub(super) fn open_channel(&mut self) -> Option<&mut OpenChannel> {
-        match &mut self.state {
-            State::Serving(Serving {
-                channel: Channel::Open(open),
-                ..
-            }) => Some(open),
-            _ => None,
+    /// Tells the client what it should not have done.
+    pub(super) fn complain(&mut self, error: &str, output: &mut Output) {
+        let message = Message::ChannelError(plain_error(error));
+        self.outgoing.send_message(&message, output);
+    }
+
+    /// Says that the channel has ended.
+    pub(super) fn end_channel(&mut self, ending: Ending, output: &mut Output) {
+        if let State::Serving(serving) = &mut self.state {
+            serving.slot = Slot::Ended;
         }
+        let message = match ending {
+            Ending::Closed { reason } => Message::ChannelClosed { reason },
+            Ending::Failed(error) => Message::ChannelError(error),
+        };
+        self.outgoing.send_message(&message, output);
     }
 
     /// Whether the client takes its replies so slowly that it gets no more of them, and is not read, until it does.
@@ -140,47 +140,44 @@ impl ClientLink {
         }
     }
 
-    /// The largest frame taken now; `upstream_unwritten` is how much waits for the upstream of its channel.
-    pub(super) fn read_limit(&self, upstream_unwritten: usize) -> usize {
-        let serving = match &self.state {
-            State::Unauthenticated { .. } => return EARLY_LIMIT,
-            State::Deciding { .. } | State::Closing { .. } => return 0,
-            State::Serving(serving) => serving,
-        };
-        let waiting_for_upstream = match &serving.channel {
-            Channel::Never | Channel::Ended => false,
-            Channel::Opening { early, .. } => early.len() >= EARLY_LIMIT,
-            Channel::Open(open) => open.session.buffered() + upstream_unwritten > HIGH_WATER,
-        };
-        if waiting_for_upstream || self.is_slow() {
-            0
-        } else {
-            FRAME_LIMIT
+    /// The largest frame taken now; `channel_takes`: its channel, if there is one, has room for more.
+    pub(super) const fn read_limit(&self, channel_takes: bool) -> usize {
+        match self.state {
+            State::Unauthenticated { .. } => EARLY_LIMIT,
+            State::Serving(_) if channel_takes && !self.is_slow() => FRAME_LIMIT,
+            State::Serving(_) | State::Deciding { .. } | State::Closing { .. } => 0,
         }
     }
 
-    /// The next timer; `waits_for_client`: the upstream of its channel does.
-    pub(super) fn deadline(
-        &self,
-        config: &RelayConfig,
-        waits_for_client: bool,
-    ) -> Option<Deadline> {
-        let heartbeat = self.heartbeat.deadline();
+    /// The next timer.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
         let own = match &self.state {
             State::Closing { .. } => return None,
             State::Unauthenticated { until } | State::Deciding { until, .. } => Some(Deadline {
                 at: *until,
                 timer: "authentication",
             }),
-            State::Serving(Serving {
-                channel: Channel::Open(open),
-                ..
-            }) if waits_for_client && open.session.turn() != Turn::Owner => Some(Deadline {
-                at: open.active.after(config.channel_idle_timeout),
-                timer: "channel idle",
-            }),
             State::Serving(_) => None,
         };
-        Deadline::earliest([own, heartbeat])
+        Deadline::earliest([own, self.heartbeat.deadline()])
+    }
+}
+
+/// The base dialect. Which channel it is needs no saying.
+impl Front for ClientLink {
+    fn has_room(&self, _: ChannelId) -> bool {
+        !self.is_slow()
+    }
+
+    fn ready(&mut self, _: ChannelId, output: &mut Output) {
+        self.outgoing.send_message(&Message::ChannelReady, output);
+    }
+
+    fn say(&mut self, _: ChannelId, smtp: &Bytes, output: &mut Output) {
+        self.outgoing.send_smtp(smtp, output);
+    }
+
+    fn ended(&mut self, _: ChannelId, ending: Ending, output: &mut Output) {
+        self.end_channel(ending, output);
     }
 }

@@ -2,26 +2,29 @@
 
 use super::{
     Phase, RESTARTS, Relay,
-    client_link::{ClientLink, Early, State},
+    channel::{Owner, Start},
+    client_link::{ClientLink, Early, Serving, Slot, State},
     event::Event,
+    front::{Ending, FrontId},
+    timers::Timed,
 };
 use crate::{
     Action, CloseCode, Frame, LinkId, Time,
     link::Pulse,
     mail::wire::{AUTHENTICATION_TIMEOUT, Message, Violation, decode},
 };
-use alloc::{format, string::String};
+use alloc::{format, string::String, sync::Arc};
 use bytes::Bytes;
 use core::net::IpAddr;
 
 impl Relay {
     pub(super) fn accept(&mut self, now: Time, link: LinkId, peer: Option<IpAddr>) {
-        if self.clients.contains_key(&link) {
+        if self.fronts.clients.contains_key(&link) {
             return;
         }
         let refusal = if matches!(self.phase, Phase::Draining { .. }) {
             Some((CloseCode::SERVICE_RESTART, RESTARTS))
-        } else if self.clients.len() >= self.config.max_links {
+        } else if self.fronts.clients.len() >= self.config.max_links {
             Some((CloseCode::TRY_AGAIN_LATER, "too many links"))
         } else if self.undecided.len() >= self.config.max_unauthenticated_links {
             let why = "too many links that are not authenticated";
@@ -41,7 +44,7 @@ impl Relay {
             return;
         }
         let client = ClientLink::new(link, peer, &self.config, now);
-        self.clients.insert(link, client);
+        self.fronts.clients.insert(link, client);
         self.undecided.insert(link);
         self.output
             .events
@@ -49,7 +52,7 @@ impl Relay {
     }
 
     pub(super) fn client_frame(&mut self, now: Time, link: LinkId, frame: &Frame) {
-        let Some(client) = self.clients.get_mut(&link) else {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
         client.heartbeat.heard(now);
@@ -86,12 +89,12 @@ impl Relay {
 
     /// The oldest frame to a client has left. Content that leaves is a sign of life, a ping, which is empty, is not.
     pub(super) fn client_written(&mut self, now: Time, link: LinkId) {
-        if let Some(client) = self.clients.get_mut(&link)
+        if let Some(client) = self.fronts.clients.get_mut(&link)
             && client.outgoing.written() > 0
         {
             client.heartbeat.heard(now);
-            if let Some(upstream) = client.upstream() {
-                self.drive(now, link, upstream);
+            if let Some(channel) = client.channel() {
+                self.channel_taken(now, channel);
             }
         }
     }
@@ -102,12 +105,12 @@ impl Relay {
         link: LinkId,
         message: Message,
     ) -> Result<(), Violation> {
-        let Some(client) = self.clients.get_mut(&link) else {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
             return Ok(());
         };
         let authenticated = matches!(client.state, State::Serving(_));
         match message {
-            Message::Authenticate { api_key, agent } if !authenticated => {
+            Message::Authenticate { api_key, agent, .. } if !authenticated => {
                 client.state = State::Deciding {
                     until: now.after(self.config.authentication_timeout),
                     early: Early::default(),
@@ -125,9 +128,9 @@ impl Relay {
                     reason: format!("{} before AUTHENTICATE", message.kind()),
                 });
             }
-            Message::ChannelOpen => self.open_channel(now, link),
-            Message::ToServer(bytes) => self.channel_bytes(now, link, &bytes),
-            Message::ChannelClosed { .. } => self.channel_closed(now, link),
+            Message::ChannelOpen => self.client_opens(now, link, Start::Greeting),
+            Message::ToServer(bytes) => self.client_says(now, link, &bytes),
+            Message::ChannelClosed { .. } => self.client_closes(now, link),
             Message::Authenticate { .. } => {
                 return Err(Violation {
                     code: CloseCode::PROTOCOL_ERROR,
@@ -147,15 +150,93 @@ impl Relay {
         Ok(())
     }
 
+    /// The client asks for its channel.
+    fn client_opens(&mut self, now: Time, link: LinkId, start: Start) {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
+            return;
+        };
+        let State::Serving(Serving { policy, slot }) = &mut client.state else {
+            return;
+        };
+        if matches!(slot, Slot::Taken(_)) {
+            let error = "a channel is open already; this relay takes one at a time";
+            return client.complain(error, &mut self.output);
+        }
+        let owner = Owner {
+            front: FrontId::Link(link),
+            link,
+            peer: client.peer,
+            policy: Arc::clone(policy),
+        };
+        let opened = self.open_channel(now, owner, start);
+        if let Some(client) = self.fronts.clients.get_mut(&link)
+            && let State::Serving(serving) = &mut client.state
+        {
+            match opened {
+                Ok(channel) => serving.slot = Slot::Taken(channel),
+                Err(refusal) => client.end_channel(refusal, &mut self.output),
+            }
+        }
+    }
+
+    /// The client gets a channel that starts behind EHLO.
+    #[cfg(test)]
+    pub(super) fn client_starts(&mut self, now: Time, link: LinkId) {
+        self.client_opens(now, link, Start::Hello);
+        self.settle(now, Some(link));
+    }
+
+    /// SMTP bytes from the client. It may not know yet that its channel has ended.
+    fn client_says(&mut self, now: Time, link: LinkId, smtp: &Bytes) {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
+            return;
+        };
+        match &client.state {
+            State::Serving(Serving {
+                slot: Slot::Never, ..
+            }) => {
+                let error = "no channel is open; send SMTP_CHANNEL_OPEN first";
+                client.complain(error, &mut self.output);
+            }
+            _ => {
+                if let Some(channel) = client.channel() {
+                    self.channel_bytes(now, channel, smtp);
+                }
+            }
+        }
+    }
+
+    /// The client closes its channel. Where there is none, the closing has crossed the relay's own.
+    fn client_closes(&mut self, now: Time, link: LinkId) {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
+            return;
+        };
+        if let Some(channel) = client.channel() {
+            client.end_channel(Ending::CLOSED, &mut self.output);
+            self.close_channel(now, channel, "the client closed the channel");
+            self.channel_has_ended(now, FrontId::Link(link));
+        }
+    }
+
+    /// Whoever has waited for the channel of a front to end goes on.
+    pub(super) fn channel_has_ended(&mut self, now: Time, front: FrontId) {
+        match front {
+            FrontId::Link(link) if matches!(self.phase, Phase::Draining { .. }) => {
+                self.close_client(now, link, CloseCode::SERVICE_RESTART, RESTARTS);
+            }
+            FrontId::Link(_) => {}
+        }
+    }
+
     /// Closes a client's link and lets go of its channel.
     pub(super) fn close_client(&mut self, now: Time, link: LinkId, code: CloseCode, reason: &str) {
-        let Some(client) = self.clients.get_mut(&link) else {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
         if matches!(client.state, State::Closing { .. }) {
             return;
         }
-        let upstream = client.upstream();
+        let channel = client.channel();
         client.state = State::Closing { why: reason.into() };
         self.undecided.remove(&link);
         self.output.actions.push_back(Action::Close {
@@ -163,21 +244,25 @@ impl Relay {
             code,
             reason: reason.into(),
         });
-        self.retire_upstream(now, upstream, reason);
-        self.touched.push(link);
+        if let Some(channel) = channel {
+            self.close_channel(now, channel, reason);
+        }
+        self.touched.push(Timed::Link(link));
     }
 
     pub(super) fn client_ended(&mut self, now: Time, link: LinkId, why: String) {
-        let Some(client) = self.clients.remove(&link) else {
+        let Some(client) = self.fronts.clients.remove(&link) else {
             return;
         };
         self.undecided.remove(&link);
-        let upstream = client.upstream();
+        let channel = client.channel();
         let why = match client.state {
             State::Closing { why } => why,
             _ => why,
         };
-        self.retire_upstream(now, upstream, &why);
+        if let Some(channel) = channel {
+            self.close_channel(now, channel, &why);
+        }
         self.output.events.push_back(Event::Disconnected {
             link,
             why,
@@ -186,7 +271,7 @@ impl Relay {
     }
 
     pub(super) fn client_timeout(&mut self, now: Time, link: LinkId) {
-        let Some(client) = self.clients.get_mut(&link) else {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
         match client.heartbeat.handle_timeout(now) {
@@ -208,7 +293,6 @@ impl Relay {
                 let why = "the key could not be checked in time";
                 self.close_client(now, link, CloseCode::TRY_AGAIN_LATER, why);
             }
-            State::Serving(_) => self.channel_timeout(now, link),
             _ => {}
         }
     }

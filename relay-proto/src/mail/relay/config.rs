@@ -2,7 +2,7 @@
 
 use crate::{
     StreamAddress,
-    smtp::{Access, HostName},
+    smtp::{Access, Capabilities, HostName},
 };
 use core::time::Duration;
 
@@ -21,9 +21,11 @@ pub struct RelayConfig {
     /// The most client links at once whose key is not decided yet; further ones are closed with 1013. Default 1,000, so
     /// that strangers can't take every place.
     pub max_unauthenticated_links: usize,
-    /// The most upstream links at once; further channels are refused for the moment. Default 500: mail servers
-    /// limit the connections of one client to about as many.
+    /// The most upstream links at once, idle ones included; further channels are refused for the moment. Default 500: mail
+    /// servers limit the connections of one client to about as many.
     pub max_upstreams: usize,
+    /// How connections to the upstream are kept for the next message.
+    pub pool: PoolConfig,
     /// How long a client may take to authenticate, and the application to decide. Default 10 s: a client sends its key
     /// with its first frame, so this covers a slow network and no more.
     pub authentication_timeout: Duration,
@@ -54,6 +56,7 @@ impl RelayConfig {
             max_links: 10_000,
             max_unauthenticated_links: 1_000,
             max_upstreams: 500,
+            pool: PoolConfig::new(),
             authentication_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(30),
             channel_idle_timeout: Duration::from_secs(5 * 60),
@@ -62,5 +65,56 @@ impl RelayConfig {
             upstream_content_timeout: Duration::from_secs(3 * 60),
             upstream_final_timeout: Duration::from_secs(10 * 60),
         }
+    }
+}
+
+/// How a relay keeps connections to its upstream, greeted and ready, for the next message.
+///
+/// The next MAIL follows the final reply to the message before at once, as RFC 5321, section 4.1.4, allows; RSET comes between
+/// where a transaction was given up. The connection used last is taken first, so that in quiet times the others
+/// reach their `idle_timeout`. Whatever becomes of a connection that carries no message costs no message anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// How many idle connections the relay tries to have while mail is expected: for one `idle_timeout` after a client has
+    /// authenticated or a connection was taken for a message. Default 1: the next message finds a greeted connection,
+    /// and a relay that sends one at a time holds one too many at most.
+    pub min_idle: usize,
+    /// The most idle connections; one that is more says goodbye. Default 16, a third of what Postfix grants one client. 0: every
+    /// channel has its own connection, and none is kept.
+    pub max_idle: usize,
+    /// How long a connection stays idle before it says goodbye. Default 60 s: well below the 5 minutes a server has to wait for the
+    /// next command (RFC 5321, section 4.5.3.2.7), and long enough for mail that comes every few seconds.
+    pub idle_timeout: Duration,
+    /// After how long an idle connection is asked with NOOP whether it still lives before it is used. Default 15 s:
+    /// under load nothing is asked, and servers under stress drop idle clients after about as long.
+    pub check_after: Duration,
+    /// The age from which a connection takes no further message. Default 5 min, so that a change of the server's address or
+    /// certificate is followed.
+    pub max_age: Duration,
+    /// The most messages on one connection. Default 100: servers that limit them allow about as many.
+    pub max_messages: u32,
+    /// What clients are told that the upstream carries where it has to be said before there is a connection; `None`: what it
+    /// has offered last. Default `None`. A message the upstream then turns out not to carry is refused.
+    pub capabilities: Option<Capabilities>,
+}
+
+impl PoolConfig {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self {
+            min_idle: 1,
+            max_idle: 16,
+            idle_timeout: Duration::from_secs(60),
+            check_after: Duration::from_secs(15),
+            max_age: Duration::from_secs(5 * 60),
+            max_messages: 100,
+            capabilities: None,
+        }
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self::new()
     }
 }

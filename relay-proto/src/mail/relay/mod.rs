@@ -1,28 +1,36 @@
 //! The mail relay: an SMTP server to its clients, an SMTP client to its upstream.
 
 mod channel;
+mod channels;
 mod client_link;
 mod clients;
 mod config;
 mod event;
+mod exchange;
+mod front;
 mod output;
 mod policy;
+mod pool;
 mod presented;
 mod timers;
+mod transaction;
 mod trouble;
 mod upstream;
+mod upstreams;
 
-pub use config::RelayConfig;
+pub use config::{PoolConfig, RelayConfig};
 pub use event::{Event, Refused};
 pub use policy::{Domain, Policy, RecipientPattern};
 pub use presented::Presented;
 
 use self::{
-    client_link::{Channel, ClientLink, Serving, State},
+    channel::{Channel, ChannelId},
+    client_link::{EARLY_LIMIT, Serving, Slot, State},
+    front::{FrontId, Fronts},
     output::Output,
-    timers::Timers,
+    pool::Pool,
+    timers::{Timed, Timers},
     trouble::Trouble,
-    upstream::{News, Upstream},
 };
 use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
@@ -31,21 +39,30 @@ use crate::{
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     string::ToString,
+    sync::Arc,
     vec::Vec,
 };
-use bytes::Bytes;
 use core::mem;
 
 /// The largest piece taken from an upstream at once: a whole reply.
 const REPLY_LIMIT: usize = 64 * 1024;
 
+/// Content waiting for the upstream's socket, in bytes, above which the relay takes no more from the client: enough to keep
+/// a fast connection busy, little enough for a thousand of them.
+const HIGH_WATER: usize = 128 * 1024;
+
 /// A mail relay for any number of clients at once, as a pure state machine.
 ///
 /// Every client is an accepted link that speaks the base dialect ([`wire`](crate::mail::wire)). The relay asks the
 /// application about its key ([`Event::KeyPresented`], [`grant`](Self::grant), [`deny`](Self::deny)), and for every channel
-/// opens a byte stream to the upstream. It terminates SMTP: what a client says is parsed, checked against its [`Policy`] and
-/// said again to the upstream, one command at a time; the replies to MAIL, RCPT, DATA and the end of data are the upstream's
-/// own.
+/// takes a byte stream to the upstream. It terminates SMTP: what a client says is parsed, checked against its [`Policy`] and
+/// said again to the upstream; the replies to MAIL, RCPT and the end of data are the upstream's own. Clients may pipeline (RFC 2920)
+/// and send content in chunks (RFC 3030) whatever the upstream offers. What a client has said in one flight goes on in one
+/// flight to an upstream with PIPELINING, and content goes by BDAT to one with CHUNKING, once it has taken a recipient; one
+/// without hears one command at a time, and gets content after its 354.
+///
+/// Connections to the upstream are kept for the next message ([`PoolConfig`]). One that dies while it carries none costs nothing:
+/// the message goes to another, as long as not even its MAIL was answered. Past the end of data nothing is ever said again.
 ///
 /// Content streams through: it is never collected, and the client is not read while 128 KiB wait for the upstream.
 ///
@@ -57,13 +74,14 @@ pub struct Relay {
     config: RelayConfig,
     random: Random,
     phase: Phase,
-    clients: BTreeMap<LinkId, ClientLink>,
+    fronts: Fronts,
     undecided: BTreeSet<LinkId>,
-    upstreams: BTreeMap<LinkId, Upstream>,
-    opened_upstreams: u64,
+    channels: BTreeMap<ChannelId, Channel>,
+    opened_channels: u64,
+    pool: Pool,
     timers: Timers,
-    /// Links whose timers may have changed.
-    touched: Vec<LinkId>,
+    /// Whose timers may have changed.
+    touched: Vec<Timed>,
     output: Output,
 }
 
@@ -80,10 +98,11 @@ impl Relay {
             config,
             random: Random::new(seed),
             phase: Phase::Running,
-            clients: BTreeMap::new(),
+            fronts: Fronts::default(),
             undecided: BTreeSet::new(),
-            upstreams: BTreeMap::new(),
-            opened_upstreams: 0,
+            channels: BTreeMap::new(),
+            opened_channels: 0,
+            pool: Pool::default(),
             timers: Timers::default(),
             touched: Vec::new(),
             output: Output::default(),
@@ -92,7 +111,7 @@ impl Relay {
 
     /// Grants the key a client has presented. Does nothing where the client is gone or already decided on.
     pub fn grant(&mut self, now: Time, link: LinkId, policy: Policy) {
-        let Some(client) = self.clients.get_mut(&link) else {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
         let State::Deciding { early, .. } = &mut client.state else {
@@ -101,13 +120,15 @@ impl Relay {
         let early = mem::take(early);
         let response = Message::AuthenticateResponse(Ok(Granted {
             limits: policy.limits(),
+            durable: None,
         }));
         client.outgoing.send_message(&response, &mut self.output);
         client.state = State::Serving(Serving {
-            policy,
-            channel: Channel::Never,
+            policy: Arc::new(policy),
+            slot: Slot::Never,
         });
         self.undecided.remove(&link);
+        self.pool.expect_mail(&self.config, now);
         self.output.events.push_back(Event::Authenticated { link });
         for frame in early.into_frames() {
             self.client_frame(now, link, &frame);
@@ -119,7 +140,7 @@ impl Relay {
     /// is permanent, else with 1008.
     /// Does nothing where the client is gone or already decided on.
     pub fn deny(&mut self, now: Time, link: LinkId, denied: Denied) {
-        let Some(client) = self.clients.get_mut(&link) else {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
         if !matches!(client.state, State::Deciding { .. }) {
@@ -148,24 +169,27 @@ impl Relay {
         }
         self.phase = Phase::Draining { deadline };
         let idle: Vec<_> = self
+            .fronts
             .clients
             .iter()
-            .filter(|(_, client)| client.upstream().is_none())
+            .filter(|(_, client)| client.channel().is_none())
             .map(|(link, _)| *link)
             .collect();
         for link in idle {
             self.close_client(now, link, CloseCode::SERVICE_RESTART, RESTARTS);
         }
+        let quitting = self.pool.quit_idle(&self.config, now, &mut self.output);
+        self.touched.extend(quitting.into_iter().map(Timed::Link));
         self.settle(now, None);
     }
 
     /// Ends at once: every link is closed, messages not yet past their end of data are abandoned, and those past it are
     /// in doubt.
-    pub fn stop(&mut self, _now: Time) {
+    pub fn stop(&mut self, now: Time) {
         if matches!(self.phase, Phase::Finished) {
             return;
         }
-        for (link, client) in mem::take(&mut self.clients) {
+        for (link, client) in mem::take(&mut self.fronts.clients) {
             if !matches!(client.state, State::Closing { .. }) {
                 self.output.actions.push_back(Action::Close {
                     link,
@@ -174,20 +198,24 @@ impl Relay {
                 });
             }
         }
-        for (_, mut upstream) in mem::take(&mut self.upstreams) {
-            upstream.fail("the relay stops", false, &mut self.output);
+        self.channels.clear();
+        for (_, mut upstream) in mem::take(&mut self.pool.upstreams) {
+            if upstream.is_at_rest() {
+                upstream.quit(&self.config, now, &mut self.output);
+            }
+            upstream.fail(&Trouble::Stopped, false, &mut self.output);
         }
         self.finish();
     }
 
     /// How many client links there are.
     pub fn links(&self) -> usize {
-        self.clients.len()
+        self.fronts.clients.len()
     }
 
     /// How many upstream connections there are.
     pub fn upstreams(&self) -> usize {
-        self.upstreams.len()
+        self.pool.upstreams.len()
     }
 
     fn finish(&mut self) {
@@ -198,102 +226,59 @@ impl Relay {
         self.output.events.push_back(Event::Finished);
     }
 
-    fn retire_upstream(&mut self, now: Time, upstream: Option<LinkId>, why: &str) {
-        let Some(id) = upstream else { return };
-        if let Some(upstream) = self.upstreams.get_mut(&id) {
-            upstream.retire(&self.config, now, why, &mut self.output);
-            self.touched.push(id);
-        }
-    }
-
-    fn upstream_frame(&mut self, now: Time, link: LinkId, bytes: &Bytes) {
-        let Some(upstream) = self.upstreams.get_mut(&link) else {
-            return;
-        };
-        let client = upstream.client();
-        upstream.handle_bytes(bytes);
-        // All replies at hand are taken before the next command goes out, so that a surplus one is noticed.
-        while let Some(upstream) = self.upstreams.get_mut(&link)
-            && let Some(news) = upstream.next_news(&self.config, now, &mut self.output)
-        {
-            match news {
-                News::Nothing => {}
-                News::Greeted => self.channel_ready(now, client),
-                News::Replied(reply) => self.channel_reply(client, link, reply),
-                News::Failed(trouble) => self.upstream_failed(now, link, &trouble, false),
-            }
-        }
-        if self
-            .upstreams
-            .get(&link)
-            .is_some_and(Upstream::is_out_of_step)
-        {
-            let trouble = Trouble::broke_protocol("a reply without a command");
-            self.upstream_failed(now, link, &trouble, false);
-        }
-        self.drive(now, client, link);
-    }
-
-    fn upstream_failed(&mut self, now: Time, link: LinkId, trouble: &Trouble, link_ended: bool) {
-        let Some(upstream) = self.upstreams.get_mut(&link) else {
-            return;
-        };
-        let client = upstream.client();
-        let loss = upstream.fail(&trouble.detail(), link_ended, &mut self.output);
-        if link_ended {
-            self.upstreams.remove(&link);
-        }
-        self.touched.extend([link, client]);
-        self.channel_lost(now, client, loss, trouble);
-    }
-
-    fn upstream_timeout(&mut self, now: Time, link: LinkId) {
-        let Some(upstream) = self.upstreams.get(&link) else {
-            return;
-        };
-        if let Some(deadline) = upstream.deadline()
-            && deadline.at <= now
-        {
-            self.upstream_failed(now, link, &Trouble::Timeout(deadline.timer), false);
-        }
-    }
-
     /// Brings the timers up to date with what has changed, and ends where a drain has nothing left to wait for.
     fn settle(&mut self, now: Time, link: Option<LinkId>) {
-        self.touched.extend(link);
-        while let Some(link) = self.touched.pop() {
-            // A client's timers depend on its upstream and the other way round.
-            let other = match self.upstreams.get(&link) {
-                Some(upstream) => Some(upstream.client()),
-                None => self.clients.get(&link).and_then(ClientLink::upstream),
+        self.touched.extend(link.map(Timed::Link));
+        self.supply(now);
+        while let Some(timed) = self.touched.pop() {
+            let channel = match timed {
+                Timed::Channel(channel) => Some(channel),
+                Timed::Link(link) => self.settle_link(now, link),
             };
-            for link in [Some(link), other].into_iter().flatten() {
-                self.settle_link(now, link);
+            // The timers of a channel, its front and its upstream depend on each other.
+            if let Some(id) = channel {
+                self.settle_channel(now, id);
             }
         }
         if matches!(self.phase, Phase::Draining { .. })
-            && self.clients.is_empty()
-            && self.upstreams.is_empty()
+            && self.fronts.clients.is_empty()
+            && self.pool.upstreams.is_empty()
         {
             self.finish();
         }
     }
 
-    fn settle_link(&mut self, now: Time, link: LinkId) {
-        if let Some(upstream) = self.upstreams.get(&link) {
-            return self.timers.set(link, upstream.deadline());
+    fn settle_channel(&mut self, now: Time, id: ChannelId) {
+        let waits = self.upstream_waits_for_client(id);
+        let channel = self.channels.get(&id);
+        let deadline = channel.and_then(|channel| channel.deadline(&self.config, waits));
+        let links = channel.map(|channel| (channel.owner.front, channel.upstream));
+        self.timers.set(Timed::Channel(id), deadline);
+        if let Some((FrontId::Link(front), upstream)) = links {
+            for link in [Some(front), upstream].into_iter().flatten() {
+                self.settle_link(now, link);
+            }
+        }
+    }
+
+    /// Returns the channel the link works for.
+    fn settle_link(&mut self, now: Time, link: LinkId) -> Option<ChannelId> {
+        if let Some(upstream) = self.pool.upstreams.get(&link) {
+            self.timers.set(Timed::Link(link), upstream.deadline());
+            return upstream.channel();
         }
         let reading = self.read_limit(link) > 0;
-        let deadline = self.clients.get_mut(&link).and_then(|client| {
+        let client = self.fronts.clients.get_mut(&link);
+        let channel = client.as_ref().and_then(|client| client.channel());
+        let deadline = client.and_then(|client| {
             // A client that is not read for being slow is not excused.
             client
                 .heartbeat
                 .set_reading(now, reading || client.is_slow());
-            let upstream = client.upstream().and_then(|id| self.upstreams.get(&id));
-            let waits = upstream.is_none_or(Upstream::waits_for_client);
-            client.deadline(&self.config, waits)
+            client.deadline()
         });
-        self.timers.set(link, deadline);
+        self.timers.set(Timed::Link(link), deadline);
+        channel
     }
 }
 
@@ -312,9 +297,7 @@ impl Machine for Relay {
                 link
             }
             Input::Opened { link } => {
-                if let Some(upstream) = self.upstreams.get_mut(&link) {
-                    upstream.opened();
-                }
+                self.upstream_opened(link);
                 link
             }
             Input::OpenFailed { link, why } => {
@@ -322,7 +305,7 @@ impl Machine for Relay {
                 link
             }
             Input::Frame { link, frame } => {
-                if self.clients.contains_key(&link) {
+                if self.fronts.clients.contains_key(&link) {
                     self.client_frame(now, link, &frame);
                 } else if let Frame::Binary(bytes) = frame {
                     self.upstream_frame(now, link, &bytes);
@@ -330,23 +313,23 @@ impl Machine for Relay {
                 link
             }
             Input::Secured { link } => {
-                if let Some(upstream) = self.upstreams.get_mut(&link) {
+                if let Some(upstream) = self.pool.upstreams.get_mut(&link) {
                     upstream.secured(&mut self.output);
                 }
                 link
             }
             Input::Written { link } => {
-                if self.clients.contains_key(&link) {
+                if self.fronts.clients.contains_key(&link) {
                     self.client_written(now, link);
-                } else if let Some(upstream) = self.upstreams.get_mut(&link) {
-                    upstream.written(&self.config, now);
-                    let client = upstream.client();
-                    self.drive(now, client, link);
+                } else {
+                    self.upstream_written(now, link);
                 }
                 link
             }
+            // This relay stores nothing.
+            Input::Stored { .. } => return,
             Input::Closed { link, why } => {
-                if self.clients.contains_key(&link) {
+                if self.fronts.clients.contains_key(&link) {
                     self.client_ended(now, link, why.to_string());
                 } else {
                     self.upstream_failed(now, link, &Trouble::Lost(why), true);
@@ -358,12 +341,18 @@ impl Machine for Relay {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        while let Some((link, deadline)) = self.timers.first()
+        while let Some((timed, deadline)) = self.timers.first()
             && deadline.at <= now
         {
-            self.client_timeout(now, link);
-            self.upstream_timeout(now, link);
-            self.settle(now, Some(link));
+            match timed {
+                Timed::Link(link) => {
+                    self.client_timeout(now, link);
+                    self.upstream_timeout(now, link);
+                }
+                Timed::Channel(channel) => self.channel_timeout(now, channel),
+            }
+            self.touched.push(timed);
+            self.settle(now, None);
         }
         if let Phase::Draining { deadline } = self.phase
             && deadline <= now
@@ -392,18 +381,18 @@ impl Machine for Relay {
     }
 
     fn read_limit(&self, link: LinkId) -> usize {
-        if let Some(upstream) = self.upstreams.get(&link) {
+        if let Some(upstream) = self.pool.upstreams.get(&link) {
             return if upstream.is_closing() || upstream.is_securing() {
                 0
             } else {
                 REPLY_LIMIT
             };
         }
-        let Some(client) = self.clients.get(&link) else {
+        let Some(client) = self.fronts.clients.get(&link) else {
             return 0;
         };
-        let upstream = client.upstream().and_then(|id| self.upstreams.get(&id));
-        client.read_limit(upstream.map_or(0, Upstream::unwritten))
+        let channel_takes = client.channel().is_none_or(|id| self.channel_room(id) > 0);
+        client.read_limit(channel_takes)
     }
 
     fn is_finished(&self) -> bool {

@@ -1,34 +1,42 @@
-//! The deadlines of many links, the earliest at hand.
+//! The deadlines of many links and channels, the earliest at hand.
 
+use super::channel::ChannelId;
 use crate::{Deadline, LinkId, Time};
 use alloc::collections::{BTreeMap, BTreeSet};
 
-/// One deadline a link, sorted.
+/// What has a deadline. Of those that fall together a link's comes first: it says more about what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timed {
+    Link(LinkId),
+    Channel(ChannelId),
+}
+
+/// One deadline each, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    sorted: BTreeSet<(Time, LinkId)>,
-    deadlines: BTreeMap<LinkId, Deadline>,
+    sorted: BTreeSet<(Time, Timed)>,
+    deadlines: BTreeMap<Timed, Deadline>,
 }
 
 impl Timers {
-    /// Replaces the link's deadline.
-    pub(super) fn set(&mut self, link: LinkId, deadline: Option<Deadline>) {
+    /// Replaces the deadline of one.
+    pub(super) fn set(&mut self, timed: Timed, deadline: Option<Deadline>) {
         let old = match deadline {
-            Some(deadline) => self.deadlines.insert(link, deadline),
-            None => self.deadlines.remove(&link),
+            Some(deadline) => self.deadlines.insert(timed, deadline),
+            None => self.deadlines.remove(&timed),
         };
         if let Some(old) = old {
-            self.sorted.remove(&(old.at, link));
+            self.sorted.remove(&(old.at, timed));
         }
         if let Some(deadline) = deadline {
-            self.sorted.insert((deadline.at, link));
+            self.sorted.insert((deadline.at, timed));
         }
     }
 
     /// The earliest deadline and whose it is.
-    pub(super) fn first(&self) -> Option<(LinkId, Deadline)> {
-        let (_, link) = self.sorted.first()?;
-        Some((*link, *self.deadlines.get(link)?))
+    pub(super) fn first(&self) -> Option<(Timed, Deadline)> {
+        let (_, timed) = self.sorted.first()?;
+        Some((*timed, *self.deadlines.get(timed)?))
     }
 
     pub(super) fn clear(&mut self) {
@@ -43,7 +51,10 @@ mod tests {
 
     #[test]
     fn the_earliest_deadline_comes_first_and_can_move() {
-        let (a, b) = (LinkId::accepted(1), LinkId::accepted(2));
+        let (a, b) = (
+            Timed::Link(LinkId::accepted(1)),
+            Timed::Channel(ChannelId(0)),
+        );
         let at = |nanoseconds, timer| Deadline {
             at: Time::from_nanos(nanoseconds),
             timer,

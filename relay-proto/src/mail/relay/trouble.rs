@@ -24,6 +24,8 @@ pub(super) enum Trouble {
     Lacks(&'static str),
     #[error("said: {0}")]
     Refused(Reply),
+    #[error("is not needed any more")]
+    Stopped,
 }
 
 impl Trouble {
@@ -47,6 +49,7 @@ impl Trouble {
             Self::Denied(reply) => format!("credentials refused: {reply}"),
             Self::Lacks(what) => format!("{what} is not offered"),
             Self::Refused(reply) => format!("refused: {reply}"),
+            Self::Stopped => "the relay stops".to_string(),
         }
     }
 }

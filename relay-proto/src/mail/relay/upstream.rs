@@ -1,36 +1,45 @@
-//! One connection to the upstream: the client's side of SMTP, in lockstep.
+//! One connection to the upstream, from its greeting to its goodbye.
+
+mod message;
 
 use super::{
-    Event, Refused, RelayConfig,
+    RelayConfig,
+    channel::ChannelId,
     output::{Outgoing, Output},
+    transaction::{Awaited, Loss as Lost, Transaction},
     trouble::Trouble,
 };
 use crate::{
     Action, CloseCode, Deadline, Endpoint, Frame, LinkId, Time,
-    smtp::{
-        Capabilities, Code, Command, ContentEncoder, ForwardPath, Introduction, IntroductionStep,
-        MailParameters, Reply, ReplyParser, ReversePath,
-    },
+    smtp::{Capabilities, Code, Command, Introduction, IntroductionStep, Reply, ReplyParser},
 };
-use alloc::{borrow::ToOwned, string::String};
-use bytes::{Bytes, BytesMut};
+use alloc::{boxed::Box, string::String};
+use bytes::Bytes;
 use core::{mem, time::Duration};
-
-/// Content waiting for the upstream's socket, in bytes, above which the relay takes no more from the client: enough to keep
-/// a fast connection busy, little enough for a thousand of them.
-pub(super) const HIGH_WATER: usize = 128 * 1024;
 
 /// How long an upstream may take to say goodbye.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an idle upstream may take to show that it lives; a living one takes one round trip.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A connection to the upstream, from the wish to have one until the driver says it has ended.
 pub(super) struct Upstream {
     link: LinkId,
-    /// The client link it was opened for; it may be gone.
+    /// The channel it serves, if one still waits for what happens here.
+    channel: Option<ChannelId>,
+    /// The link of the client of the channel it served last, for reports; it may be gone.
     client: LinkId,
-    /// Whether a channel still waits for what happens here.
-    attached: bool,
     stage: Stage,
+    opened: Time,
+    /// When it was last heard.
+    heard: Time,
+    /// How many messages were begun on it.
+    messages: u32,
+    /// The server has said that it is about to leave.
+    leaves: bool,
+    /// What is under way was begun on a connection that may have been dead by then.
+    may_be_stale: bool,
     parser: ReplyParser,
     capabilities: Capabilities,
     outgoing: Outgoing,
@@ -41,31 +50,23 @@ enum Stage {
     Opening(Introduction),
     Greeting(Introduction),
     Idle,
-    Mail(ReversePath),
-    Transaction(Transaction),
-    Recipient(Transaction, ForwardPath),
-    Data(Transaction),
-    Content(Transaction, ContentEncoder),
-    /// The end of data is on its way; only the reply tells what becomes of the message.
-    Final(Transaction),
-    Reset,
+    /// NOOP asks whether it still lives.
+    Checking,
+    /// A message is on its way.
+    Transaction(Box<Transaction>),
+    /// One was taken back; so many replies come before the one to RSET.
+    Reset(usize),
     Quitting,
     /// The driver was told to close it.
     Closing,
-}
-
-struct Transaction {
-    reverse_path: ReversePath,
-    recipients: usize,
-    bytes: u64,
 }
 
 /// What a reply meant.
 pub(super) enum News {
     /// Nothing for the channel.
     Nothing,
-    /// The server has greeted: the channel can begin.
-    Greeted,
+    /// The server has greeted, and offers this.
+    Greeted(Capabilities),
     /// The reply to what the client asked for.
     Replied(Reply),
     /// It cannot go on.
@@ -73,12 +74,15 @@ pub(super) enum News {
 }
 
 /// What the loss of an upstream means for the channel it served.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loss {
     /// There is no channel, or it does not need the upstream any more.
     Nothing,
-    /// The channel was never open.
+    /// There never was a connection.
     NotOpened,
-    /// The client waits for no reply.
+    /// No message is under way on it: another connection does as well.
+    BetweenMessages,
+    /// The client is in a message and waits for no reply.
     BetweenCommands,
     /// The client waits for a reply or sends content; nothing is delivered.
     Unanswered,
@@ -88,25 +92,24 @@ pub(super) enum Loss {
 
 impl Upstream {
     /// Asks the driver to open the connection.
-    pub(super) fn open(
-        link: LinkId,
-        client: LinkId,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> Self {
+    pub(super) fn open(link: LinkId, config: &RelayConfig, now: Time, output: &mut Output) -> Self {
         output.actions.push_back(Action::Open {
             link,
             endpoint: Endpoint::Stream(config.upstream.clone()),
         });
         Self {
             link,
-            client,
-            attached: true,
+            channel: None,
+            client: link,
             stage: Stage::Opening(Introduction::new(
                 config.host_name.clone(),
                 config.upstream_access.clone(),
             )),
+            opened: now,
+            heard: now,
+            messages: 0,
+            leaves: false,
+            may_be_stale: false,
             parser: ReplyParser::new(),
             capabilities: Capabilities::default(),
             outgoing: Outgoing::new(link),
@@ -117,8 +120,64 @@ impl Upstream {
         }
     }
 
-    pub(super) const fn client(&self) -> LinkId {
-        self.client
+    pub(super) const fn channel(&self) -> Option<ChannelId> {
+        self.channel
+    }
+
+    /// It serves this channel from now on.
+    pub(super) const fn lease(&mut self, channel: ChannelId, client: LinkId) {
+        self.channel = Some(channel);
+        self.client = client;
+        self.deadline = None;
+    }
+
+    /// Whether it waits for a channel, or for the next message of the one it serves.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Idle)
+    }
+
+    /// Whether it could serve another channel.
+    pub(super) const fn is_free(&self) -> bool {
+        self.is_at_rest() && self.channel.is_none()
+    }
+
+    /// Whether it has been idle for so long that it has to be asked.
+    pub(super) fn may_be_dead(&self, config: &RelayConfig, now: Time) -> bool {
+        self.heard < now && self.heard.after(config.pool.check_after) <= now
+    }
+
+    /// Whether it has ended, or is about to.
+    pub(super) const fn is_leaving(&self) -> bool {
+        matches!(self.stage, Stage::Quitting | Stage::Closing)
+    }
+
+    /// Whether it should take no further message. A new one takes one, whatever the bounds.
+    pub(super) fn is_worn(&self, config: &RelayConfig, now: Time) -> bool {
+        let is_used_up = self.messages >= config.pool.max_messages
+            || self.opened.after(config.pool.max_age) <= now;
+        self.leaves || (self.messages > 0 && is_used_up)
+    }
+
+    /// It waits for the next channel.
+    pub(super) fn rest(&mut self, config: &RelayConfig, now: Time) {
+        let ends = [
+            now.after(config.pool.idle_timeout),
+            self.opened.after(config.pool.max_age),
+        ];
+        self.deadline = ends.into_iter().min().map(|at| Deadline {
+            at,
+            timer: "upstream idle",
+        });
+    }
+
+    /// Asks whether it still lives.
+    pub(super) fn check(&mut self, now: Time, output: &mut Output) {
+        self.send(Command::Noop.to_bytes(), output);
+        self.stage = Stage::Checking;
+        self.deadline = Some(Deadline {
+            at: now.after(CHECK_TIMEOUT),
+            timer: "upstream check",
+        });
     }
 
     pub(super) const fn deadline(&self) -> Option<Deadline> {
@@ -129,25 +188,34 @@ impl Upstream {
         &self.capabilities
     }
 
-    /// How many bytes wait for the socket.
-    pub(super) const fn unwritten(&self) -> usize {
-        self.outgoing.bytes()
+    /// How many bytes wait here.
+    pub(super) fn unwritten(&self) -> usize {
+        let held = match &self.stage {
+            Stage::Transaction(transaction) => transaction.held(),
+            _ => 0,
+        };
+        self.outgoing.bytes() + held
     }
 
     /// Whether it takes the next request of the session. One that is about to end does: it refuses them.
-    pub(super) const fn is_ready(&self) -> bool {
-        match self.stage {
-            Stage::Idle | Stage::Transaction(_) | Stage::Quitting | Stage::Closing => true,
-            Stage::Content(..) => self.outgoing.bytes() <= HIGH_WATER,
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.stage {
+            Stage::Idle | Stage::Quitting | Stage::Closing => true,
+            Stage::Transaction(transaction) => transaction.is_ready(self.outgoing.bytes()),
             _ => false,
         }
     }
 
+    /// Whether it takes commands ahead of the replies to those before.
+    pub(super) fn is_pipelining(&self) -> bool {
+        self.capabilities.pipelining
+    }
+
     /// Whether the next move is the client's.
-    pub(super) const fn waits_for_client(&self) -> bool {
-        match self.stage {
-            Stage::Idle | Stage::Transaction(_) | Stage::Quitting | Stage::Closing => true,
-            Stage::Content(..) => self.outgoing.bytes() == 0,
+    pub(super) fn waits_for_client(&self) -> bool {
+        match &self.stage {
+            Stage::Idle | Stage::Quitting | Stage::Closing => true,
+            Stage::Transaction(transaction) => transaction.waits_for_client(self.outgoing.bytes()),
             _ => false,
         }
     }
@@ -182,7 +250,13 @@ impl Upstream {
             return None;
         }
         match self.parser.next_reply() {
-            Ok(Some(reply)) => Some(self.handle_reply(reply, config, now, output)),
+            Ok(Some(reply)) => {
+                self.heard = now;
+                self.leaves |= reply.code() == Code::NOT_AVAILABLE;
+                let news = self.handle_reply(reply, config, now, output);
+                self.restart_timer(config, now);
+                Some(news)
+            }
             Ok(None) => None,
             Err(error) => Some(News::Failed(Trouble::broke_protocol(error))),
         }
@@ -190,7 +264,12 @@ impl Upstream {
 
     /// Whether the server has begun a reply nobody has asked for: commands and replies would no longer match.
     pub(super) fn is_out_of_step(&self) -> bool {
-        matches!(self.stage, Stage::Idle | Stage::Transaction(_)) && !self.parser.is_empty()
+        let expects_nothing = match &self.stage {
+            Stage::Idle => true,
+            Stage::Transaction(transaction) => transaction.expects_nothing(),
+            _ => false,
+        };
+        expects_nothing && !self.parser.is_empty()
     }
 
     fn handle_reply(
@@ -200,84 +279,44 @@ impl Upstream {
         now: Time,
         output: &mut Output,
     ) -> News {
-        let class = reply.code().class();
-        let refused = class >= 4;
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Greeting(introduction) => return self.greeted(introduction, reply, output),
-            Stage::Mail(reverse_path) if class == 2 => {
-                self.rest(Stage::Transaction(Transaction {
-                    reverse_path,
-                    recipients: 0,
-                    bytes: 0,
-                }));
+        let agreed = reply.code().class() == 2;
+        match &mut self.stage {
+            Stage::Opening(introduction) | Stage::Greeting(introduction) => {
+                let step = introduction.handle_reply(reply);
+                return self.greeted(step, output);
             }
-            Stage::Mail(reverse_path) if refused => {
-                self.refused(Refused::Sender(reverse_path), &reply, output);
-                self.rest(Stage::Idle);
-            }
-            Stage::Recipient(mut transaction, _) if class == 2 => {
-                transaction.recipients += 1;
-                self.rest(Stage::Transaction(transaction));
-            }
-            Stage::Recipient(transaction, recipient) if refused => {
-                self.refused(Refused::Recipient(recipient), &reply, output);
-                self.rest(Stage::Transaction(transaction));
-            }
-            Stage::Data(transaction) if reply.code() == Code::START_CONTENT => {
-                self.rest(Stage::Content(transaction, ContentEncoder::new()));
-            }
-            Stage::Data(transaction) if refused => {
-                let what = Refused::Data(transaction.reverse_path.clone());
-                self.refused(what, &reply, output);
-                self.rest(Stage::Transaction(transaction));
-            }
-            Stage::Final(transaction) if class == 2 => {
-                output.events.push_back(Event::MessageRelayed {
-                    link: self.client,
-                    reverse_path: transaction.reverse_path,
-                    recipients: transaction.recipients,
-                    bytes: transaction.bytes,
-                    reply: reply.clone(),
+            Stage::Checking if agreed => self.stage = Stage::Idle,
+            Stage::Reset(0) if agreed => self.stage = Stage::Idle,
+            Stage::Reset(before) if *before > 0 => *before -= 1,
+            Stage::Quitting => self.close(output),
+            Stage::Transaction(transaction) => {
+                // The server is done with this connection, not with the message.
+                if self.leaves && self.may_be_stale && matches!(transaction.loss(), Lost::Nothing) {
+                    return News::Failed(Trouble::Refused(reply));
+                }
+                let answer = self.write(output, |transaction, pen| {
+                    transaction.handle_reply(reply, pen)
                 });
-                self.rest(Stage::Idle);
+                let answer = match answer {
+                    Some(Ok(answer)) => answer,
+                    Some(Err(trouble)) => return News::Failed(trouble),
+                    None => None,
+                };
+                self.conclude(config, now, output);
+                return answer.map_or(News::Nothing, News::Replied);
             }
-            Stage::Final(transaction) if refused => {
-                self.refused(Refused::Content(transaction.reverse_path), &reply, output);
-                self.rest(Stage::Idle);
-            }
-            Stage::Reset if class == 2 => {
-                self.rest(Stage::Idle);
-                return News::Nothing;
-            }
-            Stage::Quitting => {
-                self.close(output);
-                return News::Nothing;
-            }
-            unexpected => {
-                let in_content = matches!(unexpected, Stage::Content(..));
-                self.stage = unexpected;
-                let meant = reply.code() == Code::NOT_AVAILABLE || (in_content && refused);
-                return News::Failed(if meant {
+            Stage::Checking | Stage::Idle | Stage::Reset(_) | Stage::Closing => {
+                return News::Failed(if self.leaves {
                     Trouble::Refused(reply)
                 } else {
                     Trouble::unexpected(&reply)
                 });
             }
         }
-        if !self.attached {
-            self.retire(config, now, "", output);
-        }
-        News::Replied(reply)
+        News::Nothing
     }
 
-    fn greeted(
-        &mut self,
-        mut introduction: Introduction,
-        reply: Reply,
-        output: &mut Output,
-    ) -> News {
-        let step = introduction.handle_reply(reply);
-        self.stage = Stage::Greeting(introduction);
+    fn greeted(&mut self, step: IntroductionStep, output: &mut Output) -> News {
         match step {
             IntroductionStep::Send(bytes) => {
                 self.send(bytes, output);
@@ -293,9 +332,9 @@ impl Upstream {
                 News::Nothing
             }
             IntroductionStep::Ready(capabilities) => {
-                self.capabilities = capabilities;
-                self.rest(Stage::Idle);
-                News::Greeted
+                self.capabilities = capabilities.clone();
+                self.stage = Stage::Idle;
+                News::Greeted(capabilities)
             }
             IntroductionStep::Refused(reply) => News::Failed(if reply.is_positive() {
                 Trouble::unexpected(&reply)
@@ -324,218 +363,118 @@ impl Upstream {
         }
     }
 
-    fn refused(&self, refused: Refused, reply: &Reply, output: &mut Output) {
-        output.events.push_back(Event::MessageRefused {
-            link: self.client,
-            refused,
-            reply: reply.clone(),
-        });
-    }
-
-    /// Enters a stage in which the client moves next.
-    fn rest(&mut self, stage: Stage) {
-        self.stage = stage;
-        self.deadline = None;
-    }
-
     fn send(&mut self, bytes: Bytes, output: &mut Output) {
         self.outgoing.send(Frame::Binary(bytes), output);
     }
 
-    fn command(
-        &mut self,
-        command: &Command,
-        stage: Stage,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) {
-        self.send(command.to_bytes(), output);
-        self.stage = stage;
-        self.deadline = Some(Deadline {
-            at: now.after(config.upstream_reply_timeout),
-            timer: "upstream reply",
-        });
-    }
-
-    /// Forwards MAIL with the parameters the server offers. Returns whether the server is there to take it.
-    pub(super) fn mail(
-        &mut self,
-        reverse_path: ReversePath,
-        parameters: MailParameters,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> bool {
-        if !matches!(self.stage, Stage::Idle) {
-            return false;
-        }
-        let offered = &self.capabilities;
-        let parameters = MailParameters {
-            size: parameters.size.filter(|_| offered.size.is_some()),
-            body: parameters.body.filter(|_| offered.eight_bit_mime),
-            smtputf8: parameters.smtputf8 && offered.smtputf8,
-            // The client has no AUTH to go with it.
-            auth: None,
-        };
-        let command = Command::Mail {
-            reverse_path: reverse_path.clone(),
-            parameters,
-        };
-        self.command(&command, Stage::Mail(reverse_path), config, now, output);
-        true
-    }
-
-    /// Forwards RCPT. Returns whether the server is there to take it.
-    pub(super) fn recipient(
-        &mut self,
-        forward_path: ForwardPath,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> bool {
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Transaction(transaction) => {
-                let command = Command::Rcpt {
-                    forward_path: forward_path.clone(),
-                };
-                let stage = Stage::Recipient(transaction, forward_path);
-                self.command(&command, stage, config, now, output);
-                true
-            }
-            other => {
-                self.stage = other;
-                false
-            }
-        }
-    }
-
-    /// Forwards DATA. Returns whether the server is there to take it.
-    pub(super) fn data(&mut self, config: &RelayConfig, now: Time, output: &mut Output) -> bool {
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Transaction(transaction) => {
-                let stage = Stage::Data(transaction);
-                self.command(&Command::Data, stage, config, now, output);
-                true
-            }
-            other => {
-                self.stage = other;
-                false
-            }
-        }
-    }
-
-    /// Forwards a piece of content.
-    pub(super) fn content(
-        &mut self,
-        content: &[u8],
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) {
-        let Stage::Content(transaction, encoder) = &mut self.stage else {
-            return;
-        };
-        transaction.bytes += content.len() as u64;
-        // Few lines begin with a dot, so this rarely grows.
-        let mut encoded = BytesMut::with_capacity(content.len() + content.len() / 64 + 16);
-        encoder.encode(content, &mut encoded);
-        if self.outgoing.bytes() == 0 {
-            self.watch_content(config, now);
-        }
-        self.send(encoded.freeze(), output);
-    }
-
-    /// Forwards the end of data. Returns whether the server is there to take it.
-    pub(super) fn end_of_content(
-        &mut self,
-        config: &RelayConfig,
-        now: Time,
-        output: &mut Output,
-    ) -> bool {
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Content(transaction, encoder) => {
-                let mut end = BytesMut::new();
-                encoder.finish(&mut end);
-                self.send(end.freeze(), output);
-                self.stage = Stage::Final(transaction);
-                self.deadline = Some(Deadline {
-                    at: now.after(config.upstream_final_timeout),
-                    timer: "upstream final reply",
-                });
-                true
-            }
-            other => {
-                self.stage = other;
-                false
-            }
-        }
-    }
-
-    /// The client has given up its transaction, or the session has for it.
-    pub(super) fn reset(&mut self, config: &RelayConfig, now: Time, output: &mut Output) {
+    /// How long what is waited for may take. `None`: the deadline is another's to set, or there is none.
+    fn patience(&self, config: &RelayConfig) -> Option<(Duration, &'static str)> {
         match &self.stage {
-            Stage::Transaction(_) => {
-                self.command(&Command::Reset, Stage::Reset, config, now, output);
-            }
-            // Content can only be taken back by ending the connection without its end.
-            Stage::Content(..) => self.abandon("the message is too large", output),
-            _ => {}
+            Stage::Transaction(transaction) => match transaction.awaited(self.outgoing.bytes())? {
+                Awaited::Reply => Some((config.upstream_reply_timeout, "upstream reply")),
+                Awaited::Room => Some((config.upstream_content_timeout, "upstream content")),
+                Awaited::FinalReply => {
+                    Some((config.upstream_final_timeout, "upstream final reply"))
+                }
+            },
+            Stage::Reset(_) => Some((config.upstream_reply_timeout, "upstream reply")),
+            _ => None,
+        }
+    }
+
+    /// The server has moved, or was asked something.
+    fn restart_timer(&mut self, config: &RelayConfig, now: Time) {
+        // One deadline covers all of the opening, and one the goodbye.
+        if !matches!(
+            self.stage,
+            Stage::Opening(_) | Stage::Greeting(_) | Stage::Quitting
+        ) {
+            let patience = self.patience(config);
+            self.deadline = patience.map(|(duration, timer)| Deadline {
+                at: now.after(duration),
+                timer,
+            });
+        }
+    }
+
+    /// What is waited for may have changed, and the server has done nothing.
+    fn adjust_timer(&mut self, config: &RelayConfig, now: Time) {
+        let running = self.deadline.map(|deadline| deadline.timer);
+        if self.patience(config).map(|(_, timer)| timer) != running {
+            self.restart_timer(config, now);
         }
     }
 
     /// The oldest frame has left for the transport.
     pub(super) fn written(&mut self, config: &RelayConfig, now: Time) {
         self.outgoing.written();
-        if matches!(self.stage, Stage::Content(..)) {
-            if self.outgoing.bytes() > 0 {
-                self.watch_content(config, now);
-            } else {
-                self.deadline = None;
-            }
+        let awaits_room = |timer| timer == "upstream content";
+        if self
+            .deadline
+            .is_some_and(|deadline| awaits_room(deadline.timer))
+        {
+            self.restart_timer(config, now);
         }
     }
 
-    fn watch_content(&mut self, config: &RelayConfig, now: Time) {
-        self.deadline = Some(Deadline {
-            at: now.after(config.upstream_content_timeout),
-            timer: "upstream content",
-        });
-    }
-
-    /// The channel does not need it any more: it says goodbye where it can, waits for the outcome of a message past its
-    /// end of data, and is closed otherwise, so that nothing of an unfinished message is delivered.
-    pub(super) fn retire(
+    /// The channel does not need it any more. It waits for the outcome of a message past its end of data; a message that is not
+    /// complete is taken back, or, where that cannot be said, ended by closing the connection, so that nothing of it is delivered.
+    /// `keeps`: it may serve others.
+    pub(super) fn release(
         &mut self,
+        keeps: bool,
         config: &RelayConfig,
         now: Time,
         why: &str,
         output: &mut Output,
     ) {
-        self.attached = false;
-        match mem::replace(&mut self.stage, Stage::Closing) {
-            stage @ (Stage::Idle | Stage::Transaction(_)) => {
-                self.report_abandoned(&stage, why, output);
-                self.send(Command::Quit.to_bytes(), output);
-                self.stage = Stage::Quitting;
-                self.deadline = Some(Deadline {
-                    at: now.after(QUIT_TIMEOUT.min(config.upstream_reply_timeout)),
-                    timer: "upstream quit",
-                });
+        self.channel = None;
+        let Stage::Transaction(transaction) = &self.stage else {
+            if !matches!(
+                self.stage,
+                Stage::Idle | Stage::Reset(_) | Stage::Quitting | Stage::Closing
+            ) {
+                self.close(output);
             }
-            stage @ (Stage::Final(_) | Stage::Quitting | Stage::Closing) => self.stage = stage,
-            stage => {
-                self.stage = stage;
-                self.abandon(why, output);
+            return;
+        };
+        if transaction.is_past_end_of_data() {
+            return;
+        }
+        match transaction.replies_before_reset() {
+            None => self.abandon(why, output),
+            Some(replies) if keeps => {
+                transaction.report_abandoned(why, self.client, output);
+                self.say_reset(replies, config, now, output);
             }
+            Some(0) => {
+                transaction.report_abandoned(why, self.client, output);
+                self.stage = Stage::Idle;
+            }
+            Some(_) => self.abandon(why, output),
+        }
+    }
+
+    /// Says goodbye, or gives up a connection that is not there yet.
+    pub(super) fn quit(&mut self, config: &RelayConfig, now: Time, output: &mut Output) {
+        if self.is_at_rest() {
+            self.send(Command::Quit.to_bytes(), output);
+            self.stage = Stage::Quitting;
+            self.deadline = Some(Deadline {
+                at: now.after(QUIT_TIMEOUT.min(config.upstream_reply_timeout)),
+                timer: "upstream quit",
+            });
+        } else if !matches!(self.stage, Stage::Quitting | Stage::Closing) {
+            self.close(output);
         }
     }
 
     /// Closes it and says which message that ends.
     fn abandon(&mut self, why: &str, output: &mut Output) {
-        let stage = mem::replace(&mut self.stage, Stage::Closing);
+        if let Stage::Transaction(transaction) = &self.stage {
+            transaction.report_abandoned(why, self.client, output);
+        }
         self.close(output);
-        self.report_abandoned(&stage, why, output);
     }
 
     fn close(&mut self, output: &mut Output) {
@@ -548,47 +487,40 @@ impl Upstream {
         });
     }
 
-    fn report_abandoned(&self, stage: &Stage, why: &str, output: &mut Output) {
-        let reverse_path = match stage {
-            Stage::Mail(reverse_path) => reverse_path,
-            Stage::Transaction(transaction)
-            | Stage::Recipient(transaction, _)
-            | Stage::Data(transaction)
-            | Stage::Content(transaction, _) => &transaction.reverse_path,
-            _ => return,
-        };
-        output.events.push_back(Event::MessageAbandoned {
-            link: self.client,
-            reverse_path: reverse_path.clone(),
-            why: why.to_owned(),
-        });
-    }
-
     /// Ends it over some trouble and says what that means. `link_ended`: the driver has said so itself.
-    pub(super) fn fail(&mut self, why: &str, link_ended: bool, output: &mut Output) -> Loss {
-        let stage = mem::replace(&mut self.stage, Stage::Closing);
-        if !link_ended && !matches!(stage, Stage::Closing) {
+    pub(super) fn fail(
+        &mut self,
+        trouble: &Trouble,
+        link_ended: bool,
+        output: &mut Output,
+    ) -> Loss {
+        let had_left = matches!(trouble, Trouble::Lost(_) | Trouble::Refused(_));
+        let why = trouble.detail();
+        let loss = match &self.stage {
+            Stage::Opening(_) | Stage::Greeting(_) => Loss::NotOpened,
+            Stage::Idle | Stage::Reset(_) => Loss::BetweenMessages,
+            Stage::Checking | Stage::Quitting | Stage::Closing => Loss::Nothing,
+            Stage::Transaction(transaction) => match transaction.loss() {
+                Lost::Settled => Loss::BetweenMessages,
+                Lost::Nothing if had_left && self.may_be_stale => Loss::BetweenMessages,
+                Lost::InDoubt => {
+                    transaction.report_in_doubt(why, self.client, output);
+                    Loss::InDoubt
+                }
+                lost => {
+                    transaction.report_abandoned(&why, self.client, output);
+                    match lost {
+                        Lost::BetweenCommands => Loss::BetweenCommands,
+                        _ => Loss::Unanswered,
+                    }
+                }
+            },
+        };
+        if !link_ended && !matches!(self.stage, Stage::Closing) {
             self.close(output);
         }
+        self.stage = Stage::Closing;
         self.deadline = None;
-        self.report_abandoned(&stage, why, output);
-        let loss = match stage {
-            Stage::Opening(_) | Stage::Greeting(_) => Loss::NotOpened,
-            Stage::Idle | Stage::Transaction(_) | Stage::Reset => Loss::BetweenCommands,
-            Stage::Mail(_) | Stage::Recipient(..) | Stage::Data(_) | Stage::Content(..) => {
-                Loss::Unanswered
-            }
-            Stage::Final(transaction) => {
-                output.events.push_back(Event::MessageInDoubt {
-                    link: self.client,
-                    reverse_path: transaction.reverse_path,
-                    recipients: transaction.recipients,
-                    why: why.to_owned(),
-                });
-                Loss::InDoubt
-            }
-            Stage::Quitting | Stage::Closing => Loss::Nothing,
-        };
-        if self.attached { loss } else { Loss::Nothing }
+        loss
     }
 }

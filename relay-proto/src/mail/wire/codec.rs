@@ -2,10 +2,11 @@
 
 use super::{
     ApiKey, ChannelError, Denied, Granted, Message, Violation,
+    durable::{self, GrantBody, OutcomeBody, RequestBody},
     fields::{BASE64, Fields, Value, protocol_error},
 };
 use crate::{CloseCode, Frame};
-use alloc::{borrow::Cow, format};
+use alloc::{borrow::Cow, format, string::String};
 use base64::display::Base64Display;
 use bytes::Bytes;
 use core::{str, time::Duration};
@@ -31,6 +32,11 @@ pub fn decode(frame: &Frame) -> Result<Option<Message>, Violation> {
         }
         Frame::Ping(_) | Frame::Pong(_) => return Ok(None),
     };
+    message(payload, read(payload)?)
+}
+
+/// The fields of the JSON object that is all of `payload`.
+pub(super) fn read(payload: &Bytes) -> Result<Fields<'_>, Violation> {
     let text = str::from_utf8(payload).map_err(|_| Violation {
         code: CloseCode::INVALID_PAYLOAD,
         reason: "the frame is not UTF-8".into(),
@@ -41,7 +47,7 @@ pub fn decode(frame: &Frame) -> Result<Option<Message>, Violation> {
     if is_array {
         return Err(protocol_error(NOT_AN_OBJECT));
     }
-    message(payload, fields)
+    Ok(fields)
 }
 
 const NOT_AN_OBJECT: &str = "the frame is not a JSON object with each field once";
@@ -64,11 +70,13 @@ fn message(payload: &Bytes, fields: Fields<'_>) -> Result<Option<Message>, Viola
         "AUTHENTICATE" => Message::Authenticate {
             api_key: ApiKey::new(fields.api_key.text("apiKey")?),
             agent: fields.agent.optional_text("agent")?,
+            durable: durable::request(fields.durable)?,
         },
         "AUTHENTICATE_RESPONSE" => {
             Message::AuthenticateResponse(if fields.success.boolean("success")? {
                 Ok(Granted {
                     limits: fields.limits.limits("limits")?,
+                    durable: durable::grant(fields.durable)?,
                 })
             } else {
                 Err(Denied {
@@ -85,13 +93,25 @@ fn message(payload: &Bytes, fields: Fields<'_>) -> Result<Option<Message>, Viola
         "SMTP_CHANNEL_CLOSED" => Message::ChannelClosed {
             reason: fields.reason.optional_text("reason")?,
         },
-        "SMTP_CHANNEL_ERROR" => Message::ChannelError(ChannelError {
-            error: fields.error.text("error")?.into_owned(),
-            code: fields.code.code("code")?,
-            retry_after: fields.retry_after_ms.milliseconds("retryAfterMs")?,
-        }),
+        "SMTP_CHANNEL_ERROR" => Message::ChannelError(channel_error(
+            fields.error,
+            fields.code,
+            fields.retry_after_ms,
+        )?),
         _ => return Ok(None),
     }))
+}
+
+pub(super) fn channel_error(
+    error: Value<'_>,
+    code: Value<'_>,
+    retry_after_ms: Value<'_>,
+) -> Result<ChannelError, Violation> {
+    Ok(ChannelError {
+        error: error.text("error")?.into_owned(),
+        code: code.code("code")?,
+        retry_after: retry_after_ms.milliseconds("retryAfterMs")?,
+    })
 }
 
 fn data(payload: &Bytes, text: Value<'_>, base64: Value<'_>) -> Result<Bytes, Violation> {
@@ -114,14 +134,18 @@ fn data(payload: &Bytes, text: Value<'_>, base64: Value<'_>) -> Result<Bytes, Vi
 ///
 /// SMTP bytes go as `data` where they are UTF-8, else as `dataBase64`.
 pub fn encode(message: &Message) -> Frame {
-    let mut body = Body {
-        r#type: message.kind(),
-        ..Body::default()
-    };
+    let mut body = Body::new(message.kind());
     match message {
-        Message::Authenticate { api_key, agent } => {
+        Message::Authenticate {
+            api_key,
+            agent,
+            durable,
+        } => {
             body.api_key = Some(api_key.expose());
             body.agent = agent.as_deref();
+            body.durable = durable
+                .as_ref()
+                .map(|request| Durable::Request(request.into()));
         }
         Message::AuthenticateResponse(Ok(granted)) => {
             body.success = Some(true);
@@ -132,6 +156,10 @@ pub fn encode(message: &Message) -> Frame {
                     max_recipients: limits.max_recipients,
                 });
             }
+            body.durable = granted
+                .durable
+                .as_ref()
+                .map(|grant| Durable::Grant(grant.into()));
         }
         Message::AuthenticateResponse(Err(denied)) => {
             body.success = Some(false);
@@ -145,15 +173,9 @@ pub fn encode(message: &Message) -> Frame {
             Err(_) => body.data_base64 = Some(Base64(data)),
         },
         Message::ChannelClosed { reason } => body.reason = reason.as_deref(),
-        Message::ChannelError(error) => {
-            body.error = Some(&error.error);
-            body.code = error.code;
-            body.retry_after_ms = error.retry_after.map(milliseconds);
-        }
+        Message::ChannelError(error) => body.channel_error(error),
     }
-    let json = serde_json::to_vec(&body)
-        .expect("strings, numbers and booleans in a struct are always JSON");
-    Frame::Text(json.into())
+    Frame::Text(body.to_json())
 }
 
 /// The next piece of `bytes` for one frame, beginning at `at` and at most `max` bytes long before escaping.
@@ -173,14 +195,20 @@ pub fn data_chunk(bytes: &Bytes, at: usize, max: usize) -> Bytes {
     bytes.slice(at..text_end)
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) channel_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delivery_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sent_under: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     success: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,7 +230,45 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none", rename = "dataBase64")]
     data_base64: Option<Base64<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    pub(super) reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) outcome: Option<OutcomeBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) spread_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<Durable<'a>>,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn new(kind: &'static str) -> Self {
+        Self {
+            r#type: kind,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn channel_error(&mut self, error: &'a ChannelError) {
+        self.error = Some(&error.error);
+        self.code = error.code;
+        self.retry_after_ms = error.retry_after.map(milliseconds);
+    }
+
+    pub(super) fn to_json(&self) -> Bytes {
+        serde_json::to_vec(self)
+            .expect("strings, numbers and booleans in a struct are always JSON")
+            .into()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Durable<'a> {
+    Request(RequestBody),
+    Grant(GrantBody<'a>),
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use base64::{
 use core::{fmt, time::Duration};
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, SeqAccess, Visitor},
 };
 
 /// Takes base64 with and without padding, since simple peers send both.
@@ -49,6 +49,22 @@ pub(super) struct Fields<'a> {
     pub(super) reason: Value<'a>,
     #[serde(borrow, default)]
     pub(super) code: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) durable: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) channel_id: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) delivery_id: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) sent_under: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) outcome: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) bytes: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) deadline_ms: Value<'a>,
+    #[serde(borrow, default)]
+    pub(super) spread_ms: Value<'a>,
 }
 
 /// A JSON value as far as frames need it.
@@ -59,11 +75,8 @@ pub(super) enum Value<'a> {
     Boolean(bool),
     Number(u64),
     Text(Cow<'a, str>),
-    Limits {
-        max_message_bytes: Option<u64>,
-        max_recipients: Option<u64>,
-        mistyped: Option<&'static str>,
-    },
+    Array(Vec<Self>),
+    Object(Vec<(Cow<'a, str>, Self)>),
     /// What no field of any frame may be.
     Other,
 }
@@ -124,25 +137,47 @@ impl<'a> Value<'a> {
             .map_err(|_| protocol_error(format!("field \"{name}\" is not base64")))
     }
 
-    pub(super) fn limits(self, name: &str) -> Result<Limits, Violation> {
+    pub(super) fn number(self, name: &str) -> Result<u64, Violation> {
         match self {
-            Self::Absent => Ok(Limits::default()),
-            Self::Limits {
-                mistyped: Some(field),
-                ..
-            } => Err(protocol_error(format!(
-                "field \"{name}.{field}\" must be a whole number, not negative"
-            ))),
-            Self::Limits {
-                max_message_bytes,
-                max_recipients,
-                mistyped: None,
-            } => Ok(Limits {
-                max_message_bytes,
-                max_recipients,
-            }),
+            Self::Number(value) => Ok(value),
+            other => Err(other.wrong(name, "a whole number, not negative")),
+        }
+    }
+
+    pub(super) fn optional_number(self, name: &str) -> Result<Option<u64>, Violation> {
+        match self {
+            Self::Absent => Ok(None),
+            present => present.number(name).map(Some),
+        }
+    }
+
+    pub(super) fn array(self, name: &str) -> Result<Vec<Self>, Violation> {
+        match self {
+            Self::Array(items) => Ok(items),
+            other => Err(other.wrong(name, "an array")),
+        }
+    }
+
+    pub(super) fn optional_object(self, name: &str) -> Result<Option<Object<'a>>, Violation> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Object(entries) => Ok(Some(Object(entries))),
             other => Err(other.wrong(name, "an object")),
         }
+    }
+
+    pub(super) fn limits(self, name: &str) -> Result<Limits, Violation> {
+        let Some(mut limits) = self.optional_object(name)? else {
+            return Ok(Limits::default());
+        };
+        Ok(Limits {
+            max_message_bytes: limits
+                .take("maxMessageBytes")
+                .optional_number(&format!("{name}.maxMessageBytes"))?,
+            max_recipients: limits
+                .take("maxRecipients")
+                .optional_number(&format!("{name}.maxRecipients"))?,
+        })
     }
 
     fn wrong(&self, name: &str, expected: &str) -> Violation {
@@ -150,6 +185,17 @@ impl<'a> Value<'a> {
             Self::Absent => format!("field \"{name}\" is missing"),
             _ => format!("field \"{name}\" must be {expected}"),
         })
+    }
+}
+
+/// The fields of an object within a frame.
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+impl<'a> Object<'a> {
+    /// Takes out a field; the last one of that name.
+    pub(super) fn take(&mut self, field: &str) -> Value<'a> {
+        let found = self.0.iter().rposition(|(name, _)| name == field);
+        found.map_or(Value::Absent, |index| self.0.swap_remove(index).1)
     }
 }
 
@@ -208,41 +254,22 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value<'de>, A::Error> {
-        let (mut max_message_bytes, mut max_recipients, mut mistyped) = (None, None, None);
-        while let Some(key) = entries.next_key::<LimitName>()? {
-            let (field, name) = match key {
-                LimitName::MaxMessageBytes => (&mut max_message_bytes, "maxMessageBytes"),
-                LimitName::MaxRecipients => (&mut max_recipients, "maxRecipients"),
-                LimitName::Unknown => {
-                    entries.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            match entries.next_value::<Value<'de>>()? {
-                Value::Absent => {}
-                Value::Number(value) => *field = Some(value),
-                _ => mistyped = Some(name),
-            }
+        let mut object = Vec::new();
+        while let Some(Name(name)) = entries.next_key()? {
+            object.push((name, entries.next_value()?));
         }
-        Ok(Value::Limits {
-            max_message_bytes,
-            max_recipients,
-            mistyped,
-        })
+        Ok(Value::Object(object))
     }
 }
 
+/// The name of a field, borrowed where it can be.
 #[derive(Deserialize)]
-enum LimitName {
-    #[serde(rename = "maxMessageBytes")]
-    MaxMessageBytes,
-    #[serde(rename = "maxRecipients")]
-    MaxRecipients,
-    #[serde(other)]
-    Unknown,
-}
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,4 +1,4 @@
-//! The frames between client and relay: the base dialect.
+//! What client and relay say to each other: the frames of the base dialect, and the words of the durable one.
 //!
 //! A frame is one WebSocket text message holding one JSON object, told apart by `type`:
 //!
@@ -15,14 +15,21 @@
 //!
 //! Unknown fields and unknown types are ignored; an optional field that is `null` counts as absent.
 //! Whatever else is wrong is a [`Violation`], which says with what to close the link.
+//!
+//! The durable dialect is asked for with [`DurableRequest`] and granted with [`DurableGrant`]. Its frames are those of a
+//! [session](crate::session); their control frames carry [`Word`]s. Client and relay do not ask for it or grant it yet.
 
 mod codec;
+mod durable;
 mod fields;
 mod key;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words_tests;
 
 pub use codec::{data_chunk, decode, encode};
+pub use durable::{DurableGrant, DurableRequest, Word, decode_word, encode_word};
 pub use key::ApiKey;
 
 use crate::CloseCode;
@@ -51,6 +58,8 @@ pub enum Message {
         api_key: ApiKey,
         /// Name and version of the client's software, for the relay's logs.
         agent: Option<String>,
+        /// Whether it asks for the durable dialect.
+        durable: Option<DurableRequest>,
     },
     /// Relay: whether the key is good.
     AuthenticateResponse(Result<Granted, Denied>),
@@ -91,7 +100,13 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
         match self {
-            Self::Authenticate { agent, .. } => write!(f, " agent {agent:?}"),
+            Self::Authenticate { agent, durable, .. } => {
+                write!(f, " agent {agent:?}")?;
+                match durable {
+                    Some(request) => write!(f, " {request:?}"),
+                    None => Ok(()),
+                }
+            }
             Self::AuthenticateResponse(response) => write!(f, " {response:?}"),
             Self::ChannelOpen | Self::ChannelReady => Ok(()),
             Self::ToServer(data) | Self::FromServer(data) => write!(f, " {} bytes", data.len()),
@@ -106,6 +121,8 @@ impl fmt::Debug for Message {
 pub struct Granted {
     /// What the relay will refuse to take, as far as it says so.
     pub limits: Limits,
+    /// The durable dialect, where it was asked for and is granted.
+    pub durable: Option<DurableGrant>,
 }
 
 /// What a relay will refuse to take; `None` where it does not say.

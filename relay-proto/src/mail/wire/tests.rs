@@ -15,6 +15,7 @@ fn vectors() -> Vec<(&'static str, Message)> {
             Message::Authenticate {
                 api_key: ApiKey::new("k-1"),
                 agent: None,
+                durable: None,
             },
         ),
         (
@@ -22,6 +23,7 @@ fn vectors() -> Vec<(&'static str, Message)> {
             Message::Authenticate {
                 api_key: ApiKey::new("k-1"),
                 agent: Some("relay-proto/0.1.0".into()),
+                durable: None,
             },
         ),
         (
@@ -35,6 +37,7 @@ fn vectors() -> Vec<(&'static str, Message)> {
                     max_message_bytes: Some(26_214_400),
                     max_recipients: Some(100),
                 },
+                durable: None,
             })),
         ),
         (
@@ -132,6 +135,7 @@ fn what_may_vary_is_taken() {
             Message::Authenticate {
                 api_key: ApiKey::new("k"),
                 agent: None,
+                durable: Some(DurableRequest::New),
             },
         ),
     ];
@@ -270,6 +274,7 @@ fn keys_and_content_stay_out_of_debug() {
     let authenticate = Message::Authenticate {
         api_key: ApiKey::new("secret"),
         agent: Some("me".into()),
+        durable: None,
     };
     assert_eq!(
         format!("{authenticate:?}"),
@@ -326,6 +331,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (".*", proptest::option::of(".*")).prop_map(|(key, agent)| Message::Authenticate {
             api_key: ApiKey::new(key),
             agent,
+            durable: None
         }),
         any::<(Option<u64>, Option<u64>)>().prop_map(|(max_message_bytes, max_recipients)| {
             Message::AuthenticateResponse(Ok(Granted {
@@ -333,6 +339,7 @@ fn any_message() -> impl Strategy<Value = Message> {
                     max_message_bytes,
                     max_recipients,
                 },
+                durable: None,
             }))
         }),
         (".*", duration(), any::<Option<bool>>()).prop_map(|(error, retry_after, permanent)| {

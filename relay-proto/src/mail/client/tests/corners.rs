@@ -12,7 +12,10 @@ fn a_link_whose_last_work_was_beyond_the_limits_is_closed_when_idle() {
         max_message_bytes: Some(5),
         max_recipients: None,
     };
-    bench.says(&Message::AuthenticateResponse(Ok(Granted { limits })));
+    bench.says(&Message::AuthenticateResponse(Ok(Granted {
+        limits,
+        ..Granted::default()
+    })));
     assert!(matches!(bench.outcomes()[..], [(1, Err(Error::Limits(_)))]));
     bench.elapse("idle");
     assert_eq!(bench.state(), ConnectionState::Disconnected);
@@ -31,7 +34,10 @@ fn shutdown_ends_as_soon_as_the_limits_have_emptied_the_queue() {
         max_message_bytes: None,
         max_recipients: Some(0),
     };
-    bench.says(&Message::AuthenticateResponse(Ok(Granted { limits })));
+    bench.says(&Message::AuthenticateResponse(Ok(Granted {
+        limits,
+        ..Granted::default()
+    })));
     assert!(bench.client().is_finished());
 }
 

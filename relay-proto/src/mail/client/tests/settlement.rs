@@ -168,7 +168,10 @@ fn limits_are_kept_before_and_after_they_are_known() {
         max_message_bytes: Some(5),
         max_recipients: None,
     };
-    bench.says(&Message::AuthenticateResponse(Ok(Granted { limits })));
+    bench.says(&Message::AuthenticateResponse(Ok(Granted {
+        limits,
+        ..Granted::default()
+    })));
     let too_large = |why: &Refusal| matches!(why, Refusal::TooLarge { limit: 5, .. });
     assert!(matches!(&bench.outcomes()[..], [(1, Err(Error::Limits(why)))] if too_large(why)));
     let refused = bench

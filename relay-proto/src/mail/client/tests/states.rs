@@ -68,6 +68,7 @@ fn every_state_withstands_every_input() {
         wire::encode(&Message::Authenticate {
             api_key: ApiKey::new("x"),
             agent: None,
+            durable: None,
         }),
         wire::encode(&Message::AuthenticateResponse(Ok(Granted::default()))),
         wire::encode(&Message::AuthenticateResponse(Err(denied))),

@@ -1,6 +1,6 @@
 //! Every state meets every input: no panic, and the contract with the driver is kept (the rig checks it).
 
-use super::rig::{CLIENT, POINTS, Rig, config, seconds};
+use super::rig::{CLIENT, POINTS, Rig, config, pooled, seconds, warm};
 use crate::{
     CloseCode, Closure, Frame, Input, LinkId, OpenError,
     mail::{
@@ -73,6 +73,65 @@ fn states() -> Vec<(String, Prepare)> {
             }),
         ),
         (
+            "greeting ahead of time".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.upstream();
+                rig.input(Input::Opened { link: upstream });
+                (rig, upstream)
+            }),
+        ),
+        (
+            "kept".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.greet("250 mx.example\r\n");
+                (rig, upstream)
+            }),
+        ),
+        (
+            "asked whether it lives".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.greet("250 mx.example\r\n");
+                rig.pass(seconds(20));
+                rig.send(CLIENT, &Message::ChannelOpen);
+                (rig, upstream)
+            }),
+        ),
+        (
+            "kept, with a MAIL".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(warm(), Policy::default());
+                let upstream = rig.greet("250 mx.example\r\n");
+                rig.pass(seconds(1));
+                rig.send(CLIENT, &Message::ChannelOpen);
+                rig.client_says("MAIL FROM:<a@b.example>\r\n");
+                (rig, upstream)
+            }),
+        ),
+        (
+            "behind EHLO, without a connection".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(pooled(), Policy::default());
+                rig.start();
+                rig.client_says("MAIL FROM:<a@b.example>\r\n");
+                let upstream = rig.upstream();
+                rig.input(Input::Opened { link: upstream });
+                (rig, upstream)
+            }),
+        ),
+        (
+            "behind EHLO, with one".into(),
+            Box::new(|| {
+                let mut rig = Rig::serving_with(pooled(), Policy::default());
+                rig.start();
+                rig.client_says("MAIL FROM:<a@b.example>\r\n");
+                let upstream = rig.greet("250 mx.example\r\n");
+                (rig, upstream)
+            }),
+        ),
+        (
             "finished".into(),
             Box::new(|| {
                 let (mut rig, upstream) = Rig::open(Policy::default());
@@ -83,6 +142,32 @@ fn states() -> Vec<(String, Prepare)> {
             }),
         ),
     ];
+    for (offers, ehlo) in [
+        ("PIPELINING", "250-mx\r\n250 PIPELINING\r\n"),
+        ("CHUNKING", "250-mx\r\n250 CHUNKING\r\n"),
+        ("both", "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"),
+    ] {
+        for (command, content) in [("DATA", ""), ("BDAT 3 LAST", "abc"), ("BDAT 3", "abc")] {
+            for answers in 0..4 {
+                states.push((
+                    alloc::format!("{offers}, {answers} answers to a flight with {command}"),
+                    Box::new(move || {
+                        let (mut rig, upstream) = Rig::open_with(pooled(), Policy::default(), ehlo);
+                        rig.client_says(&alloc::format!(
+                            "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n{command}\r\n{content}"
+                        ));
+                        for answer in ["250 ok\r\n", "250 ok\r\n", "354 go\r\n"]
+                            .iter()
+                            .take(answers)
+                        {
+                            rig.upstream_says(upstream, answer);
+                        }
+                        (rig, upstream)
+                    }),
+                ));
+            }
+        }
+    }
     for point in POINTS {
         states.push((
             alloc::format!("{point:?}"),
@@ -117,6 +202,7 @@ fn frames() -> Vec<Frame> {
         Message::Authenticate {
             api_key: ApiKey::new("k"),
             agent: None,
+            durable: None,
         },
         Message::AuthenticateResponse(Ok(Granted::default())),
         Message::ChannelOpen,
@@ -126,6 +212,8 @@ fn frames() -> Vec<Frame> {
         data(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"),
         data(b"RSET\r\n"),
         data(b"x\r\n.\r\n"),
+        data(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 3 LAST\r\nabc"),
+        data(b"BDAT 3\r\nabc"),
         data(b"\xff\0\r\n\r\n\r\n"),
         Message::FromServer(Bytes::new()),
         Message::ChannelClosed { reason: None },
@@ -154,6 +242,9 @@ fn frames() -> Vec<Frame> {
         "550 no\r\n",
         "garbage\r\n",
         "250 a\r\n250 b\r\n421 c\r\n",
+        "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+        "250-mx\r\n250 PIPELINING\r\n",
+        "250 a\r\n250 b\r\n354 c\r\n",
     ] {
         frames.push(Frame::Binary(Bytes::from_static(reply.as_bytes())));
     }
@@ -257,8 +348,12 @@ proptest! {
 
     /// Any walk through the states keeps the contract, and no message ends twice.
     #[test]
-    fn any_sequence_of_inputs_is_survived(steps in vec((0_usize..6, any::<prop::sample::Index>()), 0..60)) {
-        let mut rig = Rig::serving(Policy::default());
+    fn any_sequence_of_inputs_is_survived(
+        keeps in 0_usize..3,
+        starts_behind_ehlo: bool,
+        steps in vec((0_usize..7, any::<prop::sample::Index>()), 0..60),
+    ) {
+        let mut rig = Rig::serving_with([config, pooled, warm][keeps](), Policy::default());
         let frames = frames();
         for (kind, index) in steps {
             let upstream = if rig.dialled() > 0 { rig.upstream() } else { NOBODY };
@@ -271,7 +366,8 @@ proptest! {
                     let script = ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n", "x\r\n.\r\n"];
                     rig.client_says(script[index.index(script.len())]);
                 }
-                5 => rig.pass(seconds(index.index(100) as u64)),
+                5 if rig.is_open(CLIENT) && starts_behind_ehlo => rig.start(),
+                6 => rig.pass(seconds(index.index(100) as u64)),
                 _ => {}
             }
         }

@@ -152,6 +152,7 @@ fn an_authenticated_client_that_breaks_the_protocol_is_cut() {
     let again = Message::Authenticate {
         api_key: ApiKey::new("k"),
         agent: None,
+        durable: None,
     };
     let cases = [
         (encode(&again), "a second AUTHENTICATE"),
@@ -369,6 +370,7 @@ fn events_show_no_key() {
         &Message::Authenticate {
             api_key: ApiKey::new(key),
             agent: Some("agent".to_string()),
+            durable: None,
         },
     );
     assert!(!format!("{:?}", rig.events).contains(key));

@@ -3,7 +3,10 @@
 mod access;
 mod channels;
 mod every_input;
+mod flights;
 mod links;
+mod pipelining;
+mod pool;
 mod rig;
 mod streaming;
 mod upstreams;

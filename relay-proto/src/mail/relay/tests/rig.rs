@@ -40,7 +40,22 @@ struct Link {
     unwritten: VecDeque<usize>,
 }
 
+/// A relay that keeps no connections, so that each channel has its own.
 pub(super) fn config() -> RelayConfig {
+    let mut config = pooled();
+    config.pool.max_idle = 0;
+    config
+}
+
+/// A relay that does, and opens none ahead of time.
+pub(super) fn pooled() -> RelayConfig {
+    let mut config = warm();
+    config.pool.min_idle = 0;
+    config
+}
+
+/// A relay as it comes.
+pub(super) fn warm() -> RelayConfig {
     RelayConfig::new(
         StreamAddress::new("mx.example", 25, false),
         "relay.example".parse().unwrap(),
@@ -97,14 +112,20 @@ impl Rig {
     pub(super) fn open_with(config: RelayConfig, policy: Policy, ehlo: &str) -> (Self, LinkId) {
         let mut rig = Self::serving_with(config, policy);
         rig.send(CLIENT, &Message::ChannelOpen);
-        let upstream = rig.upstream();
-        rig.input(Input::Opened { link: upstream });
-        rig.upstream_says(upstream, "220 mx.example ESMTP\r\n");
-        assert_eq!(rig.upstream_hears(upstream), "EHLO relay.example\r\n");
-        rig.upstream_says(upstream, ehlo);
+        let upstream = rig.greet(ehlo);
         assert_eq!(rig.messages(CLIENT)[0], Message::ChannelReady);
         rig.events.clear();
         (rig, upstream)
+    }
+
+    /// The upstream dialled last opens, greets and offers this.
+    pub(super) fn greet(&mut self, ehlo: &str) -> LinkId {
+        let link = self.upstream();
+        self.input(Input::Opened { link });
+        self.upstream_says(link, "220 mx.example ESMTP\r\n");
+        assert_eq!(self.upstream_hears(link), "EHLO relay.example\r\n");
+        self.upstream_says(link, ehlo);
+        link
     }
 
     /// The same with a message up to the given point.
@@ -143,6 +164,7 @@ impl Rig {
         let message = Message::Authenticate {
             api_key: ApiKey::new("k"),
             agent: None,
+            durable: None,
         };
         self.send(link, &message);
     }
@@ -151,6 +173,14 @@ impl Rig {
         let now = self.now;
         self.pump
             .command(now, |relay, now| relay.grant(now, link, policy));
+        self.run();
+    }
+
+    /// The first client gets a channel that starts behind EHLO.
+    pub(super) fn start(&mut self) {
+        let now = self.now;
+        self.pump
+            .command(now, |relay, now| relay.client_starts(now, CLIENT));
         self.run();
     }
 
@@ -384,6 +414,7 @@ impl Rig {
                 };
                 self.pump.handle_input(self.now, input);
             }
+            Action::Store { .. } => panic!("this relay stores nothing"),
         }
     }
 
@@ -405,6 +436,17 @@ pub(super) enum Point {
     Content,
     Final,
 }
+
+/// Those of them at which there is a message.
+pub(super) const IN_MESSAGE: [Point; 7] = [
+    Point::Mail,
+    Point::Transaction,
+    Point::Recipient,
+    Point::Addressed,
+    Point::Data,
+    Point::Content,
+    Point::Final,
+];
 
 pub(super) const POINTS: [Point; 8] = [
     Point::Idle,

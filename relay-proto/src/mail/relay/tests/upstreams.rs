@@ -1,6 +1,6 @@
 //! What an upstream can do wrong, at every point of a message.
 
-use super::rig::{CLIENT, POINTS, Point, Rig, seconds};
+use super::rig::{CLIENT, IN_MESSAGE, POINTS, Point, Rig, seconds};
 use crate::{
     Input, LinkId, OpenError,
     mail::{
@@ -131,7 +131,7 @@ fn a_server_without_ehlo_is_greeted_with_helo() {
 
 #[test]
 fn a_lost_upstream_is_a_451_or_says_that_the_outcome_is_unknown() {
-    for point in POINTS {
+    for point in IN_MESSAGE {
         let (mut rig, upstream) = Rig::at(point);
         rig.lose(upstream);
         let heard = rig.client_hears();
@@ -176,7 +176,7 @@ fn check_one_ending(rig: &Rig, point: Point) {
 
 #[test]
 fn a_421_is_passed_on_and_ends_the_channel() {
-    for point in POINTS {
+    for point in IN_MESSAGE {
         let (mut rig, upstream) = Rig::at(point);
         rig.upstream_says(upstream, "421 4.3.2 going down\r\n");
         assert_eq!(
@@ -188,6 +188,43 @@ fn a_421_is_passed_on_and_ends_the_channel() {
         assert_eq!(rig.pump.machine().upstreams(), 0);
         assert_eq!(rig.close_code(CLIENT), None);
     }
+}
+
+#[test]
+fn an_upstream_that_ends_between_messages_costs_nothing() {
+    let endings: [fn(&mut Rig, LinkId); 4] = [
+        |rig, upstream| rig.lose(upstream),
+        |rig, upstream| rig.upstream_says(upstream, "421 4.3.2 idle for too long\r\n"),
+        |rig, upstream| rig.upstream_says(upstream, "250 surplus\r\n"),
+        |rig, upstream| rig.upstream_says(upstream, "25"),
+    ];
+    for end in endings {
+        let (mut rig, upstream) = Rig::at(Point::Idle);
+        end(&mut rig, upstream);
+        assert_eq!((rig.client_hears(), rig.events.len()), (String::new(), 0));
+        assert!(!rig.is_open(upstream));
+        rig.client_says("MAIL FROM:<a@b.example>\r\n");
+        let next = rig.greet("250 mx.example\r\n");
+        assert_eq!(rig.upstream_hears(next), "MAIL FROM:<a@b.example>\r\n");
+        rig.upstream_says(next, "250 ok\r\n");
+        assert_eq!(rig.client_hears(), "250 ok\r\n");
+    }
+}
+
+#[test]
+fn an_upstream_that_cannot_be_had_for_the_next_message_is_a_451() {
+    let (mut rig, upstream) = Rig::at(Point::Idle);
+    rig.lose(upstream);
+    rig.client_says("MAIL FROM:<a@b.example>\r\n");
+    let link = rig.upstream();
+    let why = OpenError::Abandoned;
+    rig.input(Input::OpenFailed { link, why });
+    let heard = rig.client_hears();
+    assert!(
+        heard.starts_with("451 4.4.2 Nothing was delivered: the mail server"),
+        "{heard}"
+    );
+    assert!(heard.ends_with("cannot be reached\r\n[closed]"), "{heard}");
 }
 
 #[test]
@@ -223,8 +260,8 @@ fn replies_to_each_stage_are_the_upstreams_own() {
 #[test]
 fn replies_that_do_not_fit_end_the_upstream() {
     let cases = [
-        (Point::Idle, "250 surplus\r\n"),
-        (Point::Idle, "25"),
+        (Point::Transaction, "250 surplus\r\n"),
+        (Point::Transaction, "25"),
         (Point::Mail, "354 go\r\n"),
         (Point::Data, "250 ok\r\n"),
         (Point::Content, "250 already\r\n"),
@@ -236,7 +273,7 @@ fn replies_that_do_not_fit_end_the_upstream() {
         let (mut rig, upstream) = Rig::at(point);
         rig.upstream_says(upstream, reply);
         let heard = rig.client_hears();
-        if matches!(point, Point::Idle | Point::Final) {
+        if matches!(point, Point::Transaction | Point::Final) {
             assert!(heard.starts_with("[error"), "{point:?} {reply:?}: {heard}");
         } else {
             assert!(

@@ -1,0 +1,477 @@
+//! A relay's record of what became of deliveries, so that a client that asks again is told and nothing is sent twice.
+//!
+//! An inner machine of a relay. The order is what matters:
+//!
+//! 1. Before the end of data is forwarded the relay [begins](Ledger::begin) the delivery: the *intent* is stored.
+//! 2. [`LedgerEvent::Begun`]: the intent is safe, and the end of data may go out. [`LedgerEvent::NotBegun`]: it is not,
+//!    and the client is to be refused for the moment (`451 4.3.0`).
+//! 3. When the upstream has answered, or has vanished, the relay [settles](Ledger::settle) the delivery: the *outcome* is stored.
+//! 4. [`LedgerEvent::Settled`]: the outcome is safe, and the client may be told.
+//!
+//! A relay that ends in between finds the intent without its outcome: the delivery is [in doubt](Outcome::InDoubt). Without a
+//! storage the same ledger lives in memory, and ends with the relay.
+//!
+//! ```
+//! use relay_proto::{Random, Time, mail::{DeliveryId, Outcome, ledger::{Known, Ledger, LedgerEvent, LedgerLimits}}, smtp::reply};
+//!
+//! let mut ledger = Ledger::in_memory(LedgerLimits::default());
+//! let (now, delivery) = (Time::ZERO, DeliveryId::random(&mut Random::new([7; 32])));
+//! assert_eq!(ledger.look_up("alice", delivery), None);
+//! ledger.begin("alice", delivery)?;
+//! assert!(matches!(ledger.poll_event(), Some(LedgerEvent::Begun { .. })));
+//! // The end of data goes out, and the upstream's answer comes.
+//! let outcome = Outcome::Answered { reply: reply(250, "2.0.0", "queued"), rejected: vec![] };
+//! ledger.settle(now, "alice", delivery, outcome.clone());
+//! assert!(matches!(ledger.poll_event(), Some(LedgerEvent::Settled { .. })));
+//! assert_eq!(ledger.look_up("alice", delivery), Some(Known::Settled(&outcome)));
+//! # Ok::<(), relay_proto::mail::ledger::NotBegun>(())
+//! ```
+
+mod outcome;
+#[cfg(test)]
+mod tests;
+
+use super::{DeliveryId, Outcome};
+use crate::{
+    Action, Deadline, Time,
+    storage::{BatchId, Record, Recorder, RestoreError, StorageError, Write},
+};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
+use core::time::Duration;
+
+/// The table of a ledger's records.
+const TABLE: &str = "ledger";
+
+/// What an entry takes up besides its account and its value, in bytes: about what the maps need.
+const OVERHEAD: usize = 200;
+
+/// Whose delivery, and which.
+type Key = (Arc<str>, DeliveryId);
+
+/// How much a ledger remembers, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LedgerLimits {
+    /// The most deliveries: 200,000, half a message a second over the five days below.
+    pub entries: usize,
+    /// The most bytes they take up in memory: 64 MiB, which 200,000 usual ones stay below.
+    pub bytes: usize,
+    /// How long an outcome is kept: 5 days, since that is how long a client goes on trying (RFC 5321, section 4.5.4.1).
+    pub age: Duration,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        Self {
+            entries: 200_000,
+            bytes: 64 << 20,
+            age: Duration::from_secs(5 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// What a ledger knows of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+pub enum Known<'a> {
+    /// Its end of data is forwarded or about to be. It must not be sent again; [`LedgerEvent::Settled`] or
+    /// [`LedgerEvent::NotBegun`] follows.
+    UnderWay,
+    /// This became of it.
+    Settled(&'a Outcome),
+}
+
+/// Why a delivery cannot begin. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotBegun {
+    /// It is known: see [`Ledger::look_up`].
+    #[error("the delivery has begun before")]
+    Known,
+    /// As many as the ledger holds are under way.
+    #[error("as many deliveries as the ledger holds are under way")]
+    Full,
+    /// The storage does not work.
+    #[error("the delivery cannot be written down: {0}")]
+    Storage(StorageError),
+}
+
+/// News from a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LedgerEvent {
+    /// The intent is stored: the end of data may be forwarded.
+    Begun {
+        /// Whose delivery.
+        account: Arc<str>,
+        /// Which.
+        delivery: DeliveryId,
+    },
+    /// The intent could not be stored: the end of data must not be forwarded, and the delivery is forgotten.
+    NotBegun {
+        /// Whose delivery.
+        account: Arc<str>,
+        /// Which.
+        delivery: DeliveryId,
+        /// Why.
+        error: StorageError,
+    },
+    /// The outcome is stored: whoever asks may be told.
+    Settled {
+        /// Whose delivery.
+        account: Arc<str>,
+        /// Which.
+        delivery: DeliveryId,
+    },
+    /// An outcome was forgotten before its time to make room for newer ones.
+    Forgotten {
+        /// Whose delivery.
+        account: Arc<str>,
+        /// Which.
+        delivery: DeliveryId,
+    },
+    /// The storage has begun to fail. Nothing begins, and outcomes are held back, until it works again.
+    StorageFailed {
+        /// Why.
+        error: StorageError,
+    },
+    /// The storage works again.
+    StorageRecovered,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    /// Whether this state is stored and was told.
+    told: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Intent,
+    Settled {
+        outcome: Outcome,
+        bytes: usize,
+        /// When it is forgotten, and its number among those forgotten at the same time.
+        place: (Time, u64),
+    },
+}
+
+/// The record of deliveries; see the [module](self).
+///
+/// Every operation takes time logarithmic in the number of entries.
+#[derive(Debug)]
+pub struct Ledger {
+    limits: LedgerLimits,
+    entries: BTreeMap<Key, Entry>,
+    /// The settled ones, those that are forgotten first in front.
+    ageing: BTreeMap<(Time, u64), Key>,
+    settled: u64,
+    bytes: usize,
+    /// None: in memory only.
+    recorder: Option<Recorder<Key>>,
+    events: VecDeque<LedgerEvent>,
+}
+
+impl Ledger {
+    /// An empty ledger that ends with its relay.
+    pub const fn in_memory(limits: LedgerLimits) -> Self {
+        Self {
+            limits,
+            entries: BTreeMap::new(),
+            ageing: BTreeMap::new(),
+            settled: 0,
+            bytes: 0,
+            recorder: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// A ledger that is stored, with what was stored before; intents without outcome are in doubt.
+    ///
+    /// # Errors
+    ///
+    /// Where a record is not a ledger's, of a newer format, or damaged.
+    pub fn restore(
+        limits: LedgerLimits,
+        now: Time,
+        records: Vec<Record>,
+    ) -> Result<Self, RestoreError> {
+        let mut ledger = Self::in_memory(limits);
+        ledger.recorder = Some(Recorder::new());
+        let mut decoded = Vec::new();
+        for record in records {
+            if record.table != TABLE {
+                let table = record.table;
+                return Err(RestoreError::Foreign { table });
+            }
+            let outcome = outcome::decode_outcome(&record)?;
+            decoded.push((record.age, outcome::decode_key(&record)?, outcome));
+        }
+        // The oldest first, as they were settled.
+        decoded.sort_by(|(age, ..), (other, ..)| other.cmp(age));
+        for (age, key, outcome) in decoded {
+            let forgotten = now.after(limits.age.saturating_sub(age));
+            ledger.enter(key, outcome, forgotten, true);
+        }
+        ledger.make_room(0, 0);
+        Ok(ledger)
+    }
+
+    /// What is known of a delivery; none: it never came as far as its end of data, or it is forgotten.
+    pub fn look_up(&self, account: &str, delivery: DeliveryId) -> Option<Known<'_>> {
+        let entry = self.entries.get(&(Arc::from(account), delivery))?;
+        Some(match &entry.state {
+            State::Settled { outcome, .. } if entry.told => Known::Settled(outcome),
+            _ => Known::UnderWay,
+        })
+    }
+
+    /// Writes the intent down. [`LedgerEvent::Begun`] or [`LedgerEvent::NotBegun`] follows.
+    ///
+    /// The account must be what stays the same when the client comes back, and no secret: it is stored.
+    ///
+    /// # Errors
+    ///
+    /// Where the delivery is known, the ledger full of deliveries under way, or the storage known not to work.
+    pub fn begin(&mut self, account: &str, delivery: DeliveryId) -> Result<(), NotBegun> {
+        let key = (Arc::from(account), delivery);
+        if self.entries.contains_key(&key) {
+            return Err(NotBegun::Known);
+        }
+        if let Some(error) = self.recorder.as_ref().and_then(Recorder::trouble) {
+            return Err(NotBegun::Storage(error.clone()));
+        }
+        if !self.make_room(1, intent_bytes(account)) {
+            return Err(NotBegun::Full);
+        }
+        self.bytes += intent_bytes(account);
+        let (state, told) = (State::Intent, false);
+        self.entries.insert(key.clone(), Entry { state, told });
+        self.change(key);
+        Ok(())
+    }
+
+    /// Takes an intent back whose end of data was not forwarded after all.
+    pub fn withdraw(&mut self, account: &str, delivery: DeliveryId) {
+        let key = (Arc::from(account), delivery);
+        if let Some(State::Intent) = self.entries.get(&key).map(|entry| &entry.state) {
+            self.remove(&key);
+            self.change(key);
+        }
+    }
+
+    /// Writes down what became of a delivery that has begun. [`LedgerEvent::Settled`] follows when that is stored, however
+    /// long the storage takes for it. Does nothing where no such delivery is under way.
+    ///
+    /// Of each reply no more than eight lines are kept.
+    pub fn settle(&mut self, now: Time, account: &str, delivery: DeliveryId, outcome: Outcome) {
+        let key = (Arc::from(account), delivery);
+        if let Some(State::Intent) = self.entries.get(&key).map(|entry| &entry.state) {
+            self.remove(&key);
+            let forgotten = now.after(self.limits.age);
+            self.enter(key.clone(), outcome.shortened(), forgotten, false);
+            self.change(key);
+            self.make_room(0, 0);
+        }
+    }
+
+    /// Takes the answer to a batch.
+    pub fn handle_stored(&mut self, now: Time, batch: BatchId, result: Result<(), StorageError>) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        let Some(answer) = recorder.handle_stored(now, batch, result) else {
+            return;
+        };
+        if answer.turned {
+            self.events.push_back(match &answer.result {
+                Ok(()) => LedgerEvent::StorageRecovered,
+                Err(error) => LedgerEvent::StorageFailed {
+                    error: error.clone(),
+                },
+            });
+        }
+        for key in answer.keys {
+            match &answer.result {
+                Ok(()) => self.confirm(key),
+                Err(error) => self.refuse(key, error),
+            }
+        }
+    }
+
+    /// Forgets what is too old, and tries a storage again that has failed.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.handle_timeout(now);
+        }
+        while let Some(oldest) = self.ageing.first_entry()
+            && oldest.key().0 <= now
+        {
+            let key = oldest.get().clone();
+            self.forget(key);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn deadline(&self) -> Option<Deadline> {
+        let timer = "ledger";
+        let ageing = self.ageing.first_key_value();
+        Deadline::earliest([
+            self.recorder.as_ref().and_then(Recorder::deadline),
+            ageing.map(|((at, _), _)| Deadline { at: *at, timer }),
+        ])
+    }
+
+    /// The next batch to be stored.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let entries = &self.entries;
+        self.recorder.as_mut()?.poll_action(|key, writes| {
+            let (table, key_bytes) = (TABLE, outcome::encode_key(key));
+            writes.push(match entries.get(key).map(|entry| &entry.state) {
+                None => Write::Delete {
+                    table,
+                    key: key_bytes,
+                },
+                Some(state) => Write::Put {
+                    table,
+                    key: key_bytes,
+                    value: match state {
+                        State::Intent => outcome::encode_intent(),
+                        State::Settled { outcome, .. } => outcome::encode_outcome(outcome),
+                    },
+                },
+            });
+        })
+    }
+
+    /// The next piece of news, oldest first.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<LedgerEvent> {
+        self.events.pop_front()
+    }
+
+    /// How many deliveries it knows, those under way included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the storage has answered everything and is asked for nothing: a relay that ends waits for this.
+    pub fn is_at_rest(&self) -> bool {
+        self.recorder.as_ref().is_none_or(Recorder::is_at_rest)
+    }
+
+    fn enter(&mut self, key: Key, outcome: Outcome, forgotten: Time, told: bool) {
+        let bytes = intent_bytes(&key.0) + outcome::encode_outcome(&outcome).len();
+        self.bytes += bytes;
+        self.settled += 1;
+        let place = (forgotten, self.settled);
+        self.ageing.insert(place, key.clone());
+        let state = State::Settled {
+            outcome,
+            bytes,
+            place,
+        };
+        self.entries.insert(key, Entry { state, told });
+    }
+
+    fn remove(&mut self, key: &Key) {
+        match self.entries.remove(key).map(|entry| entry.state) {
+            None => {}
+            Some(State::Intent) => self.bytes -= intent_bytes(&key.0),
+            Some(State::Settled { bytes, place, .. }) => {
+                self.bytes -= bytes;
+                self.ageing.remove(&place);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: Key) {
+        self.remove(&key);
+        self.change(key);
+    }
+
+    /// Forgets outcomes, the oldest first, until so many more entries and bytes find room; false where they do not.
+    /// What was not told yet, or is under way, stays.
+    fn make_room(&mut self, entries: usize, bytes: usize) -> bool {
+        let fits = |ledger: &Self| {
+            ledger.entries.len().saturating_add(entries) <= ledger.limits.entries
+                && ledger.bytes.saturating_add(bytes) <= ledger.limits.bytes
+        };
+        let mut untold = Vec::new();
+        while !fits(self)
+            && let Some((place, key)) = self.ageing.pop_first()
+        {
+            if self.entries.get(&key).is_some_and(|entry| !entry.told) {
+                untold.push((place, key));
+                continue;
+            }
+            let (account, delivery) = key.clone();
+            self.events
+                .push_back(LedgerEvent::Forgotten { account, delivery });
+            self.forget(key);
+        }
+        self.ageing.extend(untold);
+        fits(self)
+    }
+
+    /// The entry is to be stored as it is now; in memory that is done.
+    fn change(&mut self, key: Key) {
+        match &mut self.recorder {
+            Some(recorder) => recorder.change(key),
+            None => self.confirm(key),
+        }
+    }
+
+    /// Tells that an entry is stored as it is now, if it is.
+    fn confirm(&mut self, key: Key) {
+        if let Some(recorder) = &self.recorder
+            && !recorder.is_stored(&key)
+        {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
+        if entry.told {
+            return;
+        }
+        entry.told = true;
+        let (account, delivery) = key;
+        self.events.push_back(match entry.state {
+            State::Intent => LedgerEvent::Begun { account, delivery },
+            State::Settled { .. } => LedgerEvent::Settled { account, delivery },
+        });
+    }
+
+    /// A write has failed: what was to begin does not; what was settled waits for the storage.
+    fn refuse(&mut self, key: Key, error: &StorageError) {
+        if let Some(Entry {
+            state: State::Intent,
+            told: false,
+        }) = self.entries.get(&key)
+        {
+            self.remove(&key);
+            let ((account, delivery), error) = (key, error.clone());
+            self.events.push_back(LedgerEvent::NotBegun {
+                account,
+                delivery,
+                error,
+            });
+        }
+    }
+}
+
+fn intent_bytes(account: &str) -> usize {
+    account.len() + OVERHEAD
+}

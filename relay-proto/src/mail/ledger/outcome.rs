@@ -1,0 +1,88 @@
+//! How outcomes are written down.
+
+use super::{Key, TABLE};
+use crate::{
+    mail::{DeliveryId, Outcome},
+    smtp::{ForwardPath, Reply, ReplyParser},
+    storage::{
+        Record, RestoreError,
+        encoding::{self, Decoder, Encoder, Problem},
+    },
+};
+use alloc::sync::Arc;
+use bytes::Bytes;
+
+const VERSION: u8 = 1;
+const INTENT: u8 = 0;
+const ANSWERED: u8 = 1;
+const IN_DOUBT: u8 = 2;
+
+pub(super) fn encode_intent() -> Bytes {
+    Encoder::new(VERSION).byte(INTENT).finish()
+}
+
+pub(super) fn encode_outcome(outcome: &Outcome) -> Bytes {
+    let encoder = Encoder::new(VERSION);
+    match outcome {
+        Outcome::InDoubt => encoder.byte(IN_DOUBT),
+        Outcome::Answered { reply, rejected } => encoder
+            .byte(ANSWERED)
+            .bytes(&reply.to_bytes())
+            .each(rejected, |encoder, (forward_path, reply)| {
+                let encoder = match forward_path {
+                    ForwardPath::Postmaster => encoder.text(""),
+                    ForwardPath::Mailbox(address) => encoder.text(address),
+                };
+                encoder.bytes(&reply.to_bytes())
+            }),
+    }
+    .finish()
+}
+
+/// An intent that is read back has lost its outcome.
+pub(super) fn decode_outcome(record: &Record) -> Result<Outcome, RestoreError> {
+    encoding::decode(TABLE, record, VERSION, |_, decoder| {
+        Ok(match decoder.byte()? {
+            INTENT | IN_DOUBT => Outcome::InDoubt,
+            ANSWERED => Outcome::Answered {
+                reply: decode_reply(decoder)?,
+                rejected: decoder.each(|decoder| {
+                    let forward_path = match &*decoder.text()? {
+                        "" => ForwardPath::Postmaster,
+                        address => {
+                            ForwardPath::Mailbox(address.parse().map_err(|_| "an address is none")?)
+                        }
+                    };
+                    Ok((forward_path, decode_reply(decoder)?))
+                })?,
+            },
+            _ => return Err("it is no kind of entry"),
+        })
+    })
+}
+
+fn decode_reply(decoder: &mut Decoder) -> Result<Reply, Problem> {
+    let mut parser = ReplyParser::new();
+    parser.push(&decoder.bytes()?);
+    match parser.next_reply() {
+        Ok(Some(reply)) if parser.is_empty() => Ok(reply),
+        _ => Err("a reply is none"),
+    }
+}
+
+/// The account, and then the 16 bytes of the id.
+pub(super) fn encode_key((account, delivery): &Key) -> Bytes {
+    [account.as_bytes(), &delivery.to_bits().to_be_bytes()]
+        .concat()
+        .into()
+}
+
+pub(super) fn decode_key(record: &Record) -> Result<Key, RestoreError> {
+    let damaged = |problem| encoding::damaged(TABLE, &record.key, problem);
+    let Some((account, delivery)) = record.key.split_last_chunk() else {
+        return Err(damaged("the key is too short"));
+    };
+    let account = core::str::from_utf8(account).map_err(|_| damaged("the account is not UTF-8"))?;
+    let delivery = DeliveryId::from_bits(u128::from_be_bytes(*delivery));
+    Ok((Arc::from(account), delivery))
+}

@@ -1,0 +1,179 @@
+//! The session and the upstream of one channel, at work.
+
+use super::{
+    Event, Policy, Refused, RelayConfig,
+    channel::{ChannelId, Mail, Owner},
+    front::Front,
+    output::Output,
+    transaction::Answer,
+    upstream::Upstream,
+};
+use crate::{
+    Time,
+    smtp::{Ahead, Reply, Request, Session, Turn, reply},
+};
+
+/// Carries requests from a session to the upstream.
+pub(super) struct Exchange<'a> {
+    pub(super) channel: ChannelId,
+    pub(super) owner: &'a Owner,
+    pub(super) front: &'a mut dyn Front,
+    pub(super) session: &'a mut Session,
+    pub(super) mail: &'a mut Option<Mail>,
+    /// Gone where the session outlives it: to swallow content that is too large, and to say goodbye.
+    pub(super) upstream: Option<&'a mut Upstream>,
+    pub(super) config: &'a RelayConfig,
+    pub(super) now: Time,
+    pub(super) output: &'a mut Output,
+}
+
+/// Why session and upstream do not go on.
+pub(super) enum Pause {
+    /// One of them waits for its peer.
+    Waits,
+    /// The session has a message and no connection to take it.
+    NoUpstream,
+    /// The session has ended.
+    Ended,
+}
+
+impl Exchange<'_> {
+    /// Works until session or upstream has to wait.
+    pub(super) fn run(mut self) -> Pause {
+        self.forward_mail();
+        loop {
+            let ready = self.front.has_room(self.channel)
+                && self
+                    .upstream
+                    .as_ref()
+                    .is_none_or(|upstream| upstream.is_ready());
+            let request = if ready {
+                self.session.poll_request()
+            } else {
+                None
+            };
+            let said = self.session.poll_output();
+            if let Some(said) = &said {
+                self.front.say(self.channel, said, self.output);
+            }
+            if self.session.is_closed() {
+                return Pause::Ended;
+            }
+            match request {
+                Some(request) => self.serve(request),
+                // A session with much to say waits until that is taken.
+                None if ready && said.is_some() => {}
+                None if self.mail.is_some() && !self.is_forwarded() => return Pause::NoUpstream,
+                None => return Pause::Waits,
+            }
+        }
+    }
+
+    /// Whether the upstream has been told of the message.
+    fn is_forwarded(&self) -> bool {
+        let upstream = self.upstream.as_deref();
+        upstream.is_some_and(|upstream| !upstream.is_at_rest() && !upstream.is_leaving())
+    }
+
+    /// Says MAIL to the upstream, where there is one that takes another message.
+    fn forward_mail(&mut self) {
+        let (Some(mail), Some(upstream)) = (&*self.mail, &mut self.upstream) else {
+            return;
+        };
+        if !upstream.is_at_rest() || upstream.is_worn(self.config, self.now) {
+            return;
+        }
+        if let Some(reply) = upstream.refusal(&mail.parameters) {
+            let refused = Refused::Sender(mail.reverse_path.clone());
+            *self.mail = None;
+            return self.refuse(refused, reply);
+        }
+        let said = ahead(self.session, &self.owner.policy, upstream);
+        upstream.mail(mail.clone(), said, self.config, self.now, self.output);
+    }
+
+    fn serve(&mut self, request: Request) {
+        let (config, now) = (self.config, self.now);
+        let answer = match request {
+            Request::Mail {
+                reverse_path,
+                parameters,
+            } => {
+                let policy = &self.owner.policy;
+                if let Err(reply) = policy.check_sender(&reverse_path, self.owner.peer) {
+                    return self.refuse(Refused::Sender(reverse_path), reply);
+                }
+                *self.mail = Some(Mail {
+                    reverse_path,
+                    parameters,
+                });
+                return self.forward_mail();
+            }
+            Request::Recipient(forward_path) => {
+                if let Err(reply) = self.owner.policy.check_recipient(&forward_path) {
+                    return self.refuse(Refused::Recipient(forward_path), reply);
+                }
+                self.upstream.as_mut().map(|upstream| {
+                    let said = ahead(self.session, &self.owner.policy, upstream);
+                    upstream.recipient(forward_path, said, config, now, self.output)
+                })
+            }
+            Request::Data => {
+                let upstream = self.upstream.as_mut();
+                upstream.map(|upstream| upstream.data(config, now, self.output))
+            }
+            Request::EndOfContent => {
+                let upstream = self.upstream.as_mut();
+                upstream.map(|upstream| upstream.end_of_content(config, now, self.output))
+            }
+            Request::Content(content) => {
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.content(&content, config, now, self.output);
+                }
+                return;
+            }
+            Request::Reset => {
+                // A session that is over lets go of the upstream altogether.
+                if self.session.turn() != Turn::Over
+                    && let Some(upstream) = &mut self.upstream
+                {
+                    upstream.reset(config, now, self.output);
+                }
+                return;
+            }
+            Request::Quit => return,
+            // Not asked by a session that offers neither AUTH nor STARTTLS.
+            Request::Credentials(_) | Request::StartTls => None,
+        };
+        match answer.unwrap_or(Answer::Never) {
+            Answer::Later => {}
+            Answer::Now(reply) => self.session.respond(reply),
+            Answer::Never => {
+                let text = "The mail server is gone; open another channel";
+                self.session.respond(reply(421, "4.4.2", text));
+            }
+        }
+    }
+
+    fn refuse(&mut self, refused: Refused, reply: Reply) {
+        self.output.events.push_back(Event::MessageRefused {
+            link: self.owner.link,
+            refused,
+            reply: reply.clone(),
+        });
+        self.session.respond(reply);
+    }
+}
+
+/// What the client has said behind the request at hand, as far as this upstream may hear it already.
+fn ahead<'a>(
+    session: &'a Session,
+    policy: &'a Policy,
+    upstream: &Upstream,
+) -> impl Iterator<Item = Ahead> + use<'a> {
+    let said = upstream.is_pipelining().then(|| session.ahead());
+    said.into_iter().flatten().filter(|said| match said {
+        Ahead::Recipient(forward_path) => policy.check_recipient(forward_path).is_ok(),
+        Ahead::Content => true,
+    })
+}

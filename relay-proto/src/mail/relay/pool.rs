@@ -1,0 +1,187 @@
+//! Connections to the upstream, and who waits for one.
+
+use super::{RelayConfig, channel::ChannelId, output::Output, upstream::Upstream};
+use crate::{LinkId, Time, smtp::Capabilities};
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+/// Every connection to the upstream, from the wish to have one until the driver says it has ended.
+#[derive(Default)]
+pub(super) struct Pool {
+    pub(super) upstreams: BTreeMap<LinkId, Upstream>,
+    /// Those that are greeted and serve nobody, the one used last at the end: it is taken first, so that the others age.
+    idle: Vec<LinkId>,
+    /// Those that serve nobody yet: being connected, greeted, or asked whether they still live.
+    coming: BTreeSet<LinkId>,
+    /// Channels that wait for a connection, the first to come first.
+    waiting: VecDeque<ChannelId>,
+    /// What the upstream has offered last.
+    capabilities: Option<Capabilities>,
+    /// Until when some are kept greeted ahead of time.
+    demand_until: Option<Time>,
+    opened: u64,
+}
+
+impl Pool {
+    /// What clients are offered where it has to be said before there is a connection.
+    ///
+    /// As long as the upstream has not been heard, it is taken to carry what mail servers do: a message it turns out not to carry is
+    /// refused by name, but what is not offered is not even tried.
+    pub(super) fn capabilities(&self, config: &RelayConfig) -> Capabilities {
+        let known = config.pool.capabilities.as_ref();
+        known
+            .or(self.capabilities.as_ref())
+            .cloned()
+            .unwrap_or(Capabilities {
+                eight_bit_mime: true,
+                smtputf8: true,
+                enhanced_status_codes: true,
+                ..Capabilities::default()
+            })
+    }
+
+    /// The upstream has said what it offers.
+    pub(super) fn learn(&mut self, capabilities: &Capabilities) {
+        self.capabilities = Some(capabilities.clone());
+    }
+
+    /// Mail is about to come.
+    pub(super) fn expect_mail(&mut self, config: &RelayConfig, now: Time) {
+        self.demand_until = Some(now.after(config.pool.idle_timeout));
+    }
+
+    /// A connection could not be had: nothing more is opened ahead of time until mail comes.
+    pub(super) const fn discourage(&mut self) {
+        self.demand_until = None;
+    }
+
+    /// Whether a channel more could only wait for others to end.
+    pub(super) fn is_full(&self, config: &RelayConfig) -> bool {
+        self.idle.is_empty()
+            && self.coming.len() <= self.waiting.len()
+            && self.upstreams.len() >= config.max_upstreams
+    }
+
+    pub(super) fn wait(&mut self, channel: ChannelId) {
+        self.waiting.push_back(channel);
+    }
+
+    pub(super) fn stop_waiting(&mut self, channel: ChannelId) {
+        self.waiting.retain(|waiting| *waiting != channel);
+    }
+
+    /// Takes out the channel that has waited longest.
+    pub(super) fn next_waiting(&mut self) -> Option<ChannelId> {
+        self.waiting.pop_front()
+    }
+
+    /// A connection for the channel that has waited longest, and that channel. One that was idle for long is asked first
+    /// whether it still lives.
+    pub(super) fn serve(
+        &mut self,
+        config: &RelayConfig,
+        now: Time,
+        output: &mut Output,
+    ) -> Option<(ChannelId, LinkId)> {
+        while !self.waiting.is_empty()
+            && let Some(link) = self.idle.last().copied()
+            && let Some(upstream) = self.upstreams.get_mut(&link)
+        {
+            if !upstream.may_be_dead(config, now) {
+                self.idle.pop();
+                return Some((self.waiting.pop_front()?, link));
+            }
+            if self.coming.len() >= self.waiting.len() {
+                return None;
+            }
+            self.idle.pop();
+            self.coming.insert(link);
+            upstream.check(now, output);
+        }
+        None
+    }
+
+    /// Opens connections for those that wait and for those that are expected; gives up those being opened that are too many.
+    /// Returns the connections with news.
+    pub(super) fn balance(
+        &mut self,
+        config: &RelayConfig,
+        now: Time,
+        is_running: bool,
+        output: &mut Output,
+    ) -> Vec<LinkId> {
+        let expected = is_running && self.demand_until.is_some_and(|until| now < until);
+        let room = if is_running { config.pool.max_idle } else { 0 };
+        let room = room.saturating_sub(self.idle.len());
+        let minimum = config.pool.min_idle.saturating_sub(self.idle.len());
+        let ahead = if expected { minimum.min(room) } else { 0 };
+        let mut changed = Vec::new();
+        while self.coming.len() < self.waiting.len() + ahead
+            && self.upstreams.len() < config.max_upstreams
+        {
+            let link = LinkId::dialled(self.opened);
+            self.opened += 1;
+            let upstream = Upstream::open(link, config, now, output);
+            self.upstreams.insert(link, upstream);
+            self.coming.insert(link);
+            changed.push(link);
+        }
+        while self.coming.len() > self.waiting.len() + room
+            && let Some(link) = self.coming.pop_last()
+        {
+            if let Some(upstream) = self.upstreams.get_mut(&link) {
+                upstream.quit(config, now, output);
+            }
+            changed.push(link);
+        }
+        changed
+    }
+
+    /// A connection serves nobody and could serve the next. It is kept where there is room for it, and says goodbye otherwise.
+    pub(super) fn rest(
+        &mut self,
+        link: LinkId,
+        config: &RelayConfig,
+        now: Time,
+        is_running: bool,
+        output: &mut Output,
+    ) {
+        self.forget(link);
+        let is_wanted =
+            !self.waiting.is_empty() || (is_running && self.idle.len() < config.pool.max_idle);
+        let Some(upstream) = self.upstreams.get_mut(&link) else {
+            return;
+        };
+        if is_wanted && !upstream.is_worn(config, now) {
+            upstream.rest(config, now);
+            self.idle.push(link);
+        } else {
+            upstream.quit(config, now, output);
+        }
+    }
+
+    /// Says goodbye to those that are idle.
+    pub(super) fn quit_idle(
+        &mut self,
+        config: &RelayConfig,
+        now: Time,
+        output: &mut Output,
+    ) -> Vec<LinkId> {
+        for link in &self.idle {
+            if let Some(upstream) = self.upstreams.get_mut(link) {
+                upstream.quit(config, now, output);
+            }
+        }
+        core::mem::take(&mut self.idle)
+    }
+
+    /// A connection serves nobody any more, nor will it. Returns whether it was about to.
+    pub(super) fn forget(&mut self, link: LinkId) -> bool {
+        if let Some(index) = self.idle.iter().rposition(|idle| *idle == link) {
+            self.idle.remove(index);
+        }
+        self.coming.remove(&link)
+    }
+}

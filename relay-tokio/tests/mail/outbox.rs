@@ -1,0 +1,171 @@
+//! The outbox on disk: what is accepted outlives its client.
+
+use super::*;
+use relay_proto::{
+    mail::client as machine,
+    storage::{OnStored, Record, Storage, StorageError, Write},
+};
+use relay_storage::StorageFile;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// Nobody listens there.
+async fn dead_relay() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("ws://{}/", listener.local_addr().unwrap())
+}
+
+fn patient(url: &str) -> ClientConfig {
+    let mut config = config(url);
+    config.reconnect.attempts = None;
+    config
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_sent_by_the_next_client_under_the_same_name() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("outbox.redb");
+    let file = StorageFile::open(&path).unwrap();
+    let config = patient(&dead_relay().await);
+    let (client, _) = Client::start_with_outbox(config, Config::default(), file)
+        .await
+        .unwrap();
+    let ticket = client
+        .enqueue(mail(&["bob@example.net"], "kept"))
+        .await
+        .unwrap();
+    let left = client.stop().await;
+    assert_eq!(left.len(), 1);
+    assert!(left[0].kept && left[0].delivery == ticket.delivery());
+
+    let (_server, upstream, mut inbox) = mail_server().await;
+    let (_relay, address) = start_relay(upstream, None).await;
+    let file = StorageFile::open(&path).expect("the first client has closed it");
+    let config = patient(&format!("ws://{address}/"));
+    let (client, mut events) = Client::start_with_outbox(config, Config::default(), file)
+        .await
+        .unwrap();
+    let mut restored = None;
+    loop {
+        match events.next().await.unwrap().unwrap() {
+            Event::Restored { id, delivery, .. } => {
+                assert_eq!(delivery, ticket.delivery());
+                restored = Some(id);
+            }
+            Event::Processed { id, receipt } => {
+                assert_eq!((Some(id), receipt.sent_again), (restored, false));
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert!(client.shutdown(Duration::from_secs(30)).await.is_empty());
+    assert!(inbox.recv().await.unwrap().ends_with(b"kept\r\n"));
+    assert!(inbox.try_recv().is_err(), "it is sent once");
+    let left = StorageFile::open(&path).unwrap().load().unwrap();
+    assert_eq!(left, [], "what is settled is gone");
+}
+
+/// A storage that answers when the test says so.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<Vec<OnStored>>>);
+
+impl Storage for Held {
+    fn load(&mut self) -> Result<Vec<Record>, StorageError> {
+        Ok(vec![])
+    }
+
+    fn store(&mut self, _writes: Vec<Write>, on_stored: OnStored) {
+        self.0.lock().unwrap().push(on_stored);
+    }
+}
+
+impl Held {
+    async fn next(&self) -> OnStored {
+        loop {
+            if let Some(on_stored) = self.0.lock().unwrap().pop() {
+                return on_stored;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_before_it_is_stored_and_what_is_not_comes_back() {
+    let held = Held::default();
+    let config = patient(&dead_relay().await);
+    let started = Client::start_with_outbox(config, Config::default(), held.clone());
+    let (client, _) = started.await.unwrap();
+    for result in [
+        Ok(()),
+        Err(StorageError::Full {
+            detail: "full".into(),
+        }),
+    ] {
+        let submission = mail(&["bob@example.net"], "x");
+        let (enqueuing, sent) = (client.clone(), submission.clone());
+        let ticket = tokio::spawn(async move { enqueuing.enqueue(sent).await });
+        let on_stored = held.next().await;
+        assert!(!ticket.is_finished());
+        on_stored(result.clone());
+        match (ticket.await.unwrap(), result) {
+            (Ok(ticket), Ok(())) => {
+                assert_eq!(client.position(ticket.id()).await, Ok(Some(0)));
+            }
+            (Err(SendError::Refused(refused)), Err(error)) => {
+                assert_eq!(*refused.submission, submission);
+                assert_eq!(refused.why, Refusal::Storage(error));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_whose_driver_has_no_storage_is_told_so() {
+    let config = config(&dead_relay().await);
+    let machine = machine::Client::restore(config, [7; 32], Time::ZERO, vec![]).unwrap();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let application = move |_: &mut machine::Client, _: Time, event: Event| {
+        // Once the test has what it waited for, nobody listens.
+        let _ = tell.send(event);
+    };
+    let driver = spawn(machine, application, Config::default());
+    let submission = mail(&["bob@example.net"], "x");
+    let submitted = driver.call(move |client, _, now| client.submit(now, submission));
+    submitted.await.unwrap().unwrap();
+    loop {
+        if let Event::Refused { refused, .. } = told.recv().await.unwrap() {
+            assert_eq!(refused.why, Refusal::Storage(StorageError::Absent));
+            break;
+        }
+    }
+    driver
+        .call(|client, _, now| client.stop(now))
+        .await
+        .unwrap();
+    driver.finished().await;
+}
+
+#[tokio::test]
+async fn a_file_of_somebody_else_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("other.redb");
+    let mut file = StorageFile::open(&path).unwrap();
+    let put = Write::Put {
+        table: "ledger",
+        key: "k".into(),
+        value: "v".into(),
+    };
+    file.store(vec![put], Box::new(|result| result.unwrap()));
+    drop(file);
+    let file = StorageFile::open(&path).unwrap();
+    let config = config(&dead_relay().await);
+    let Err(error) = Client::start_with_outbox(config, Config::default(), file).await else {
+        panic!("it is no outbox");
+    };
+    assert!(error.to_string().contains("\"ledger\""), "{error}");
+    let records = StorageFile::open(&path).unwrap().load().unwrap();
+    assert_eq!(records.len(), 1, "it is left as it is");
+}
