@@ -44,7 +44,7 @@
 //! - A full disk fails the batches that do not fit. What was stored before is untouched, and it goes on when there
 //!   is room.
 //! - The file belongs to one storage at a time, whatever the process.
-//! - The file keeps the size it once needed. A copy of it, made while nobody has it open, is a backup.
+//! - The file may keep room it once needed. A copy of it, made while nobody has it open, is a backup.
 
 mod error;
 mod file;

@@ -9,10 +9,11 @@ use relay_storage::StorageFile;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-/// Nobody listens there.
-fn dead_relay() -> String {
+/// Nobody answers there, as long as the listener is kept.
+fn dead_relay() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("ws://{}/", listener.local_addr().unwrap())
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    (listener, url)
 }
 
 fn patient(url: &str) -> ClientConfig {
@@ -26,7 +27,8 @@ fn what_was_accepted_is_sent_by_the_next_client_under_the_same_name() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("outbox.redb");
     let file = StorageFile::open(&path).unwrap();
-    let config = patient(&dead_relay());
+    let (_dead, url) = dead_relay();
+    let config = patient(&url);
     let (client, _) = Client::start_with_outbox(config, Config::default(), file).unwrap();
     let ticket = client.enqueue(mail(&["bob@example.net"], "kept")).unwrap();
     let left = client.stop();
@@ -87,7 +89,8 @@ impl Held {
 #[test]
 fn nothing_is_accepted_before_it_is_stored_and_what_is_not_comes_back() {
     let held = Held::default();
-    let config = patient(&dead_relay());
+    let (_dead, url) = dead_relay();
+    let config = patient(&url);
     let (client, _) = Client::start_with_outbox(config, Config::default(), held.clone()).unwrap();
     for result in [
         Ok(()),
@@ -116,7 +119,8 @@ fn nothing_is_accepted_before_it_is_stored_and_what_is_not_comes_back() {
 
 #[test]
 fn a_machine_whose_driver_has_no_storage_is_told_so() {
-    let config = config(&dead_relay());
+    let (_dead, url) = dead_relay();
+    let config = config(&url);
     let machine = machine::Client::restore(config, [7; 32], Time::ZERO, vec![]).unwrap();
     let (tell, told) = mpsc::channel();
     let application = move |_: &mut machine::Client, _: Time, event: Event| {
@@ -150,7 +154,8 @@ fn a_file_of_somebody_else_is_refused() {
     file.store(vec![put], Box::new(|result| result.unwrap()));
     drop(file);
     let file = StorageFile::open(&path).unwrap();
-    let config = config(&dead_relay());
+    let (_dead, url) = dead_relay();
+    let config = config(&url);
     let Err(error) = Client::start_with_outbox(config, Config::default(), file) else {
         panic!("it is no outbox");
     };
@@ -164,7 +169,8 @@ fn a_client_of_one_thread_accepts_what_is_on_disk_and_goes_on_with_it() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("outbox.redb");
     let file = StorageFile::open(&path).unwrap();
-    let config = patient(&dead_relay());
+    let (_dead, url) = dead_relay();
+    let config = patient(&url);
     let mut client = LocalClient::start_with_outbox(config, Config::default(), file).unwrap();
     let id = client.enqueue(mail(&["bob@example.net"], "kept")).unwrap();
     drop(client);
@@ -191,7 +197,8 @@ fn a_client_of_one_thread_accepts_what_is_on_disk_and_goes_on_with_it() {
 
 #[test]
 fn a_client_of_one_thread_hands_back_what_is_not_stored() {
-    let config = patient(&dead_relay());
+    let (_dead, url) = dead_relay();
+    let config = patient(&url);
     let mut client = LocalClient::start_with_outbox(config, Config::default(), Full).unwrap();
     let submission = mail(&["bob@example.net"], "x");
     let refused = client.enqueue(submission.clone()).unwrap_err();

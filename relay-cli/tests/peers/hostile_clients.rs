@@ -119,8 +119,8 @@ fn a_mistyped_field() {
 fn a_deep_json() {
     const DEPTH: usize = 30_000;
     let deep = "[".repeat(DEPTH) + &"]".repeat(DEPTH);
-    expect_early(1002, "type", |socket| {
-        // A field that is unknown is ignored, whatever is in it; one that is known is not.
+    expect_early(1002, "not JSON", |socket| {
+        // A field that is unknown is ignored, whatever is in it; one that is known is read, but not so deep.
         socket.send_text(&format!(r#"{{"type":"X","x":{deep}}}"#));
         socket.send_text(&format!(r#"{{"type":{deep}}}"#));
     });

@@ -9,10 +9,11 @@ use relay_storage::StorageFile;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-/// Nobody listens there.
-async fn dead_relay() -> String {
+/// Nobody answers there, as long as the listener is kept.
+async fn dead_relay() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("ws://{}/", listener.local_addr().unwrap())
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    (listener, url)
 }
 
 fn patient(url: &str) -> ClientConfig {
@@ -26,7 +27,8 @@ async fn what_was_accepted_is_sent_by_the_next_client_under_the_same_name() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("outbox.redb");
     let file = StorageFile::open(&path).unwrap();
-    let config = patient(&dead_relay().await);
+    let (_dead, url) = dead_relay().await;
+    let config = patient(&url);
     let (client, _) = Client::start_with_outbox(config, Config::default(), file)
         .await
         .unwrap();
@@ -94,7 +96,8 @@ impl Held {
 #[tokio::test]
 async fn nothing_is_accepted_before_it_is_stored_and_what_is_not_comes_back() {
     let held = Held::default();
-    let config = patient(&dead_relay().await);
+    let (_dead, url) = dead_relay().await;
+    let config = patient(&url);
     let started = Client::start_with_outbox(config, Config::default(), held.clone());
     let (client, _) = started.await.unwrap();
     for result in [
@@ -124,7 +127,8 @@ async fn nothing_is_accepted_before_it_is_stored_and_what_is_not_comes_back() {
 
 #[tokio::test]
 async fn a_machine_whose_driver_has_no_storage_is_told_so() {
-    let config = config(&dead_relay().await);
+    let (_dead, url) = dead_relay().await;
+    let config = config(&url);
     let machine = machine::Client::restore(config, [7; 32], Time::ZERO, vec![]).unwrap();
     let (tell, mut told) = mpsc::unbounded_channel();
     let application = move |_: &mut machine::Client, _: Time, event: Event| {
@@ -161,7 +165,8 @@ async fn a_file_of_somebody_else_is_refused() {
     file.store(vec![put], Box::new(|result| result.unwrap()));
     drop(file);
     let file = StorageFile::open(&path).unwrap();
-    let config = config(&dead_relay().await);
+    let (_dead, url) = dead_relay().await;
+    let config = config(&url);
     let Err(error) = Client::start_with_outbox(config, Config::default(), file).await else {
         panic!("it is no outbox");
     };

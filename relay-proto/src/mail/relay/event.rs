@@ -54,7 +54,7 @@ pub enum Event {
         /// What the client was told.
         error: String,
     },
-    /// A channel is open and its upstream has greeted.
+    /// A channel is open: its SMTP begins.
     ChannelOpened {
         /// The client's link.
         link: LinkId,

@@ -199,7 +199,7 @@ impl Relay {
             }
         }
         self.channels.clear();
-        for (_, mut upstream) in mem::take(&mut self.pool.upstreams) {
+        for (_, mut upstream) in mem::take(&mut self.pool).upstreams {
             if upstream.is_at_rest() {
                 upstream.quit(&self.config, now, &mut self.output);
             }
@@ -213,7 +213,7 @@ impl Relay {
         self.fronts.clients.len()
     }
 
-    /// How many upstream connections there are.
+    /// How many upstream connections there are, idle ones included.
     pub fn upstreams(&self) -> usize {
         self.pool.upstreams.len()
     }
@@ -254,7 +254,8 @@ impl Relay {
         let deadline = channel.and_then(|channel| channel.deadline(&self.config, waits));
         let links = channel.map(|channel| (channel.owner.front, channel.upstream));
         self.timers.set(Timed::Channel(id), deadline);
-        if let Some((FrontId::Link(front), upstream)) = links {
+        if let Some((front, upstream)) = links {
+            let FrontId::Link(front) = front;
             for link in [Some(front), upstream].into_iter().flatten() {
                 self.settle_link(now, link);
             }

@@ -21,6 +21,8 @@ pub(super) struct Pool {
     capabilities: Option<Capabilities>,
     /// Until when some are kept greeted ahead of time.
     demand_until: Option<Time>,
+    /// Until when none is, since one could not be had.
+    discouraged_until: Option<Time>,
     opened: u64,
 }
 
@@ -52,9 +54,15 @@ impl Pool {
         self.demand_until = Some(now.after(config.pool.idle_timeout));
     }
 
-    /// A connection could not be had: nothing more is opened ahead of time until mail comes.
-    pub(super) const fn discourage(&mut self) {
-        self.demand_until = None;
+    /// A connection could not be had. Returns the channel that gets none for it: the one that has waited longest, unless others
+    /// are still being opened for all that wait. None is opened ahead of time for a while.
+    pub(super) fn missed(&mut self, config: &RelayConfig, now: Time) -> Option<ChannelId> {
+        self.discouraged_until = Some(now.after(config.pool.idle_timeout));
+        if self.coming.len() < self.waiting.len() {
+            self.waiting.pop_front()
+        } else {
+            None
+        }
     }
 
     /// Whether a channel more could only wait for others to end.
@@ -70,11 +78,6 @@ impl Pool {
 
     pub(super) fn stop_waiting(&mut self, channel: ChannelId) {
         self.waiting.retain(|waiting| *waiting != channel);
-    }
-
-    /// Takes out the channel that has waited longest.
-    pub(super) fn next_waiting(&mut self) -> Option<ChannelId> {
-        self.waiting.pop_front()
     }
 
     /// A connection for the channel that has waited longest, and that channel. One that was idle for long is asked first
@@ -112,7 +115,8 @@ impl Pool {
         is_running: bool,
         output: &mut Output,
     ) -> Vec<LinkId> {
-        let expected = is_running && self.demand_until.is_some_and(|until| now < until);
+        let before = |until: Option<Time>| until.is_some_and(|until| now < until);
+        let expected = is_running && before(self.demand_until) && !before(self.discouraged_until);
         let room = if is_running { config.pool.max_idle } else { 0 };
         let room = room.saturating_sub(self.idle.len());
         let minimum = config.pool.min_idle.saturating_sub(self.idle.len());

@@ -76,10 +76,7 @@ impl Relay {
         self.touched.push(Timed::Link(link));
         let was_coming = self.pool.forget(link);
         let channel = match loss {
-            Loss::NotOpened if was_coming => {
-                self.pool.discourage();
-                self.pool.next_waiting()
-            }
+            Loss::NotOpened if was_coming => self.pool.missed(&self.config, now),
             _ => channel,
         };
         if let Some(channel) = channel {

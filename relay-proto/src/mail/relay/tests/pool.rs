@@ -325,6 +325,64 @@ fn an_upstream_that_refuses_is_not_tried_ahead_of_time_again() {
 }
 
 #[test]
+fn a_server_that_takes_one_connection_at_a_time_serves_as_well() {
+    let mut rig = serving(warm());
+    let first = rig.upstream();
+    rig.send(CLIENT, &Message::ChannelOpen);
+    let second = rig.upstream();
+    assert_ne!(first, second);
+    let refuse = |rig: &mut Rig, link| {
+        rig.input(Input::Opened { link });
+        rig.upstream_says(link, "421 4.7.0 too many connections\r\n");
+        assert!(!rig.is_open(link));
+    };
+    refuse(&mut rig, second);
+    assert_eq!((rig.client_hears(), rig.events.len()), (String::new(), 0));
+    rig.input(Input::Opened { link: first });
+    rig.upstream_says(first, "220 hi\r\n");
+    rig.upstream_says(first, PLAIN);
+    assert_eq!(rig.client_hears(), READY);
+    rig.upstream_hears(first);
+    for _ in 0..3 {
+        deliver(&mut rig, first);
+        close(&mut rig);
+        assert_eq!(open(&mut rig), READY);
+    }
+    // It is not asked for another with every message.
+    assert_eq!(rig.dialled(), 2);
+}
+
+#[test]
+fn with_bounds_of_zero_messages_are_carried_all_the_same() {
+    let bounds: [fn(&mut RelayConfig); 4] = [
+        |config| config.pool.idle_timeout = seconds(0),
+        |config| config.pool.check_after = seconds(0),
+        |config| config.pool.max_age = seconds(0),
+        |config| config.pool.max_messages = 0,
+    ];
+    for bound in bounds {
+        let mut config = pooled();
+        bound(&mut config);
+        let mut rig = serving(config);
+        for _ in 0..2 {
+            let dialled = rig.dialled();
+            rig.send(CLIENT, &Message::ChannelOpen);
+            let mut upstream = rig.upstream();
+            if rig.dialled() > dialled {
+                upstream = rig.greet(PLAIN);
+            } else if rig.upstream_hears(upstream) == "NOOP\r\n" {
+                rig.upstream_says(upstream, "250 ok\r\n");
+            }
+            assert_eq!(rig.client_hears(), READY);
+            deliver(&mut rig, upstream);
+            close(&mut rig);
+            rig.upstream_hears(upstream);
+            rig.pass(seconds(1));
+        }
+    }
+}
+
+#[test]
 fn a_drain_and_a_stop_say_goodbye_to_idle_connections() {
     let (mut rig, upstream) = used(pooled());
     command(&mut rig, |relay, now| {
