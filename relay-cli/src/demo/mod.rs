@@ -128,6 +128,7 @@ fn settings(directory: &Path, api_key: ApiKey) -> Result<Settings, Failure> {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         api_keys: vec![api_key],
         destination: Destination::Mailbox(directory.to_owned()),
+        upstream_roots: Vec::new(),
         upstream_connections: None,
         upstream_idle: None,
         tls: None,

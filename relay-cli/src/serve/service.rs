@@ -13,6 +13,7 @@ use relay_proto::{
         relay::{Policy, RecipientPattern, RelayConfig},
         wire::{ApiKey, Denied},
     },
+    smtp::Access,
 };
 use relay_tokio::{
     Config,
@@ -41,6 +42,7 @@ impl Service {
             listen,
             api_keys,
             destination,
+            upstream_roots,
             upstream_connections,
             upstream_idle,
             tls,
@@ -57,14 +59,14 @@ impl Service {
         let address = listener.local_addr().map_err(Failure::running)?;
 
         // The mailbox knows its own recipients and refuses others as a mail server does.
-        let (upstream, mailbox) = match destination {
-            Destination::Upstream(upstream) => (upstream, None),
+        let (upstream, access, mailbox) = match destination {
+            Destination::Upstream(upstream, access) => (upstream, access, None),
             Destination::Mailbox(root) => {
                 let recipients = std::mem::take(&mut allow_rcpt);
                 let mailbox = start_mailbox(&root, recipients, max_message_bytes).await?;
                 let address = mailbox.address();
                 let upstream = StreamAddress::new(address.ip().to_string(), address.port(), false);
-                (upstream, Some(mailbox))
+                (upstream, Access::NONE, Some(mailbox))
             }
         };
         let policy = Policy {
@@ -75,9 +77,12 @@ impl Service {
             ..Policy::default()
         };
         let mut config = RelayConfig::new(upstream, host_name);
+        config.upstream_access = access;
         config.max_upstreams = upstream_connections.unwrap_or(config.max_upstreams);
         config.pool.max_idle = upstream_idle.unwrap_or(config.pool.max_idle);
-        let relay = Relay::start(config, keys(api_keys, policy), Config::default());
+        let mut transport = Config::default();
+        transport.extra_roots = upstream_roots;
+        let relay = Relay::start(config, keys(api_keys, policy), transport);
         let mut events = relay.events().await.map_err(Failure::running)?;
         tokio::spawn(async move {
             while let Some(event) = events.next().await {

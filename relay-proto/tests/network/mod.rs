@@ -243,6 +243,7 @@ impl Network {
                     hosts[index].handle_input(self.now, Input::Written { link });
                 }
             }
+            Action::StartTls { link } => panic!("nobody here starts TLS, and {link} would"),
             Action::Store { batch, writes } => {
                 let full = self.chance(self.faults.full);
                 let answer = self.disk.take(batch, writes, full);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Time,
     mail::wire::ChannelError,
-    smtp::{Capabilities, Reply, Session, SessionConfig, Turn, reply},
+    smtp::{Capabilities, Reply, Security, Session, SessionConfig, Turn, reply},
 };
 use alloc::{boxed::Box, format};
 use bytes::BytesMut;
@@ -355,6 +355,9 @@ fn session_config(config: &RelayConfig, policy: &Policy, upstream: &Capabilities
         max_recipients: policy.max_recipients,
         max_message_bytes: limits.into_iter().flatten().min(),
         max_errors: MAX_ERRORS,
+        // The client has shown its key, and the link is what protects the channel.
+        authentication: None,
+        security: Security::Clear,
     }
     .with_chunking()
 }

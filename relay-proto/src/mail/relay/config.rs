@@ -2,7 +2,7 @@
 
 use crate::{
     StreamAddress,
-    smtp::{Capabilities, HostName},
+    smtp::{Access, Capabilities, HostName},
 };
 use core::time::Duration;
 
@@ -11,6 +11,8 @@ use core::time::Duration;
 pub struct RelayConfig {
     /// The SMTP server all mail goes to.
     pub upstream: StreamAddress,
+    /// What the upstream has to offer and to know before it gets mail: STARTTLS, AUTH. Default: nothing.
+    pub upstream_access: Access,
     /// The relay's own name: in its greeting, and in EHLO towards the upstream.
     pub host_name: HostName,
     /// The most client links at once; further ones are closed with 1013. Default 10,000, some 100 MiB of idle
@@ -32,7 +34,7 @@ pub struct RelayConfig {
     pub heartbeat_interval: Duration,
     /// How long a channel waits for its client. Default 5 min (RFC 5321, section 4.5.3.2.7).
     pub channel_idle_timeout: Duration,
-    /// How long connecting to the upstream, its greeting and its reply to EHLO may take together. Default 9 s, so that a
+    /// How long connecting to the upstream, its greeting, TLS, AUTH and its replies to EHLO may take together. Default 9 s, so that a
     /// client that gives up after 10 s hears the reason.
     pub upstream_open_timeout: Duration,
     /// How long the upstream may take to answer MAIL, RCPT, DATA and RSET. Default 5 min (RFC 5321, section 4.5.3.2).
@@ -49,6 +51,7 @@ impl RelayConfig {
     pub const fn new(upstream: StreamAddress, host_name: HostName) -> Self {
         Self {
             upstream,
+            upstream_access: Access::NONE,
             host_name,
             max_links: 10_000,
             max_unauthenticated_links: 1_000,

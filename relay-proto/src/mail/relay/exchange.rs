@@ -142,6 +142,8 @@ impl Exchange<'_> {
                 return;
             }
             Request::Quit => return,
+            // Not asked by a session that offers neither AUTH nor STARTTLS.
+            Request::Credentials(_) | Request::StartTls => None,
         };
         match answer.unwrap_or(Answer::Never) {
             Answer::Later => {}

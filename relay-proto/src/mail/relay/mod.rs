@@ -313,6 +313,12 @@ impl Machine for Relay {
                 }
                 link
             }
+            Input::Secured { link } => {
+                if let Some(upstream) = self.pool.upstreams.get_mut(&link) {
+                    upstream.secured(&mut self.output);
+                }
+                link
+            }
             Input::Written { link } => {
                 if self.fronts.clients.contains_key(&link) {
                     self.client_written(now, link);
@@ -377,7 +383,7 @@ impl Machine for Relay {
 
     fn read_limit(&self, link: LinkId) -> usize {
         if let Some(upstream) = self.pool.upstreams.get(&link) {
-            return if upstream.is_closing() {
+            return if upstream.is_closing() || upstream.is_securing() {
                 0
             } else {
                 REPLY_LIMIT

@@ -1,5 +1,6 @@
 //! The relay on virtual time, with scripted clients and upstreams.
 
+mod access;
 mod channels;
 mod every_input;
 mod flights;

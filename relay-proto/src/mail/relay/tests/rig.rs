@@ -397,6 +397,10 @@ impl Rig {
                     self.write_quietly(link);
                 }
             }
+            Action::StartTls { link } => {
+                assert_eq!(self.pump.machine().read_limit(link), 0);
+                assert!(self.links[&link].closed.is_none());
+            }
             Action::Close { link, code, reason } => {
                 let state = self.links.get_mut(&link).unwrap();
                 assert_eq!(state.closed, None, "closed {link} twice");
