@@ -50,10 +50,8 @@ impl DurableFront {
         link: LinkId,
         peer: Option<IpAddr>,
         policy: Arc<Policy>,
-        mut config: ChannelsConfig,
+        config: ChannelsConfig,
     ) -> Self {
-        // `has_room` bounds it, so that what is said is never refused.
-        config.buffer = usize::MAX;
         Self {
             session,
             link,

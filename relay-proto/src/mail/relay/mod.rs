@@ -140,8 +140,10 @@ impl Relay {
     }
 
     fn with_ledger(config: RelayConfig, random: Random, ledger: Ledger) -> Self {
-        let mut sessions = RegistryConfig::default();
-        sessions.expires_in = config.session_expiry;
+        let sessions = RegistryConfig {
+            expires_in: config.session_expiry,
+            ..RegistryConfig::default()
+        };
         Self {
             config,
             random,

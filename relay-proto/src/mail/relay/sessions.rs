@@ -78,10 +78,14 @@ impl Relay {
             self.session_ended(now, evicted, "others took its place");
         }
         let peer = self.fronts.clients.get(&link).and_then(|link| link.peer);
-        let mut config = ChannelsConfig::default();
-        config.max_channels = self.config.max_channels;
-        config.window = self.channel_window();
-        config.peer_window = self.channel_window();
+        let config = ChannelsConfig {
+            max_channels: self.config.max_channels,
+            window: self.channel_window(),
+            peer_window: self.channel_window(),
+            // The front bounds what it says, so that nothing is ever refused.
+            buffer: usize::MAX,
+            ..ChannelsConfig::default()
+        };
         let front = DurableFront::new(opened.id, link, peer, Arc::clone(policy), config);
         self.fronts.sessions.insert(opened.id, front);
         Some((opened.id, self.durable_grant(policy, opened.id, 1, gone)))

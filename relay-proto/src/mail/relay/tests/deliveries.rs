@@ -294,7 +294,7 @@ fn a_session_that_expires_while_the_intent_is_stored_forwards_nothing() {
 #[test]
 fn the_next_relay_with_the_same_storage_answers_for_this_one() {
     let (mut rig, peer, _, upstream) = addressed(pooled());
-    let mark = peer.grant.ledger_mark.clone();
+    let mark = peer.grant.ledger_mark;
     let mut disk = records(rig.stored(Ok(())));
     let intent = disk.clone();
     rig.upstream_says(upstream, "250 2.0.0 queued\r\n");

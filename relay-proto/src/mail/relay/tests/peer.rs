@@ -55,10 +55,12 @@ impl Peer {
         assert_eq!((grant.receive_next, grant.gone.as_ref()), (1, None));
         let mut session = Session::new(rig.now, Duration::MAX, RetentionLimits::default());
         session.attach(link, 1).unwrap();
-        let mut config = ChannelsConfig::default();
-        config.peer_window = grant.window;
-        config.window = grant.window;
-        config.buffer = usize::MAX;
+        let config = ChannelsConfig {
+            peer_window: grant.window,
+            window: grant.window,
+            buffer: usize::MAX,
+            ..ChannelsConfig::default()
+        };
         Self {
             link,
             grant,
