@@ -73,6 +73,12 @@ pub(crate) struct Layer {
     /// Keep up to so many of them for the next message; 0: every client has its own [default: 16]
     #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_IDLE")]
     upstream_idle: Option<usize>,
+    /// Keep in this file what became of messages, so that after a crash clients are told and nothing is sent twice
+    #[arg(long, value_name = "FILE", env = "RELAY_LEDGER")]
+    ledger: Option<PathBuf>,
+    /// Speak the base dialect with every client, whatever it asks for
+    #[arg(long, env = "RELAY_BASE_ONLY")]
+    base_only: bool,
     /// Serve wss:// with this certificate chain (PEM, own certificate first)
     #[arg(long, value_name = "FILE", env = "RELAY_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -180,6 +186,8 @@ impl Layer {
             upstream_ca: self.upstream_ca.or(lower.upstream_ca),
             upstream_connections: self.upstream_connections.or(lower.upstream_connections),
             upstream_idle: self.upstream_idle.or(lower.upstream_idle),
+            ledger: self.ledger.or(lower.ledger),
+            base_only: self.base_only || lower.base_only,
             tls_cert,
             tls_key,
             tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
@@ -218,6 +226,9 @@ pub(crate) struct Settings {
     pub(crate) upstream_connections: Option<usize>,
     /// `None`: the relay's default.
     pub(crate) upstream_idle: Option<usize>,
+    /// `None`: in memory.
+    pub(crate) ledger: Option<PathBuf>,
+    pub(crate) base_only: bool,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Empty: any.
     pub(crate) allow_sender: Vec<Domain>,
@@ -283,6 +294,8 @@ impl Settings {
             upstream_roots,
             upstream_connections: layer.upstream_connections.map(NonZeroUsize::get),
             upstream_idle: layer.upstream_idle,
+            ledger: layer.ledger,
+            base_only: layer.base_only,
             tls,
             allow_sender: layer.allow_sender,
             allow_net: layer.allow_net.iter().map(|network| network.0).collect(),

@@ -103,7 +103,7 @@ fn the_file_says_what_options_say() {
     let file = file(&format!(
         "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
          allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-rcpt = ['a@b.example', 'c.example']\n\
-         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\n",
+         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\nledger = 'l.redb'\nbase-only = true\n",
         keys.path().display()
     ));
     let settings = settings(&["--config", file.path().to_str().unwrap()]).unwrap();
@@ -120,6 +120,8 @@ fn the_file_says_what_options_say() {
     assert_eq!(settings.max_message_bytes, 1000);
     assert_eq!(settings.upstream_connections, Some(20));
     assert_eq!(settings.upstream_idle, Some(0));
+    assert_eq!(settings.ledger.as_deref(), Some(Path::new("l.redb")));
+    assert!(settings.base_only);
     assert_eq!(settings.log.to_string(), "debug");
 }
 

@@ -131,6 +131,8 @@ fn settings(directory: &Path, api_key: ApiKey) -> Result<Settings, Failure> {
         upstream_roots: Vec::new(),
         upstream_connections: None,
         upstream_idle: None,
+        ledger: None,
+        base_only: false,
         tls: None,
         allow_sender: vec!["example.org".parse().map_err(Failure::running)?],
         allow_net: Vec::new(),

@@ -136,6 +136,14 @@ impl Upstream {
         matches!(self.stage, Stage::Idle)
     }
 
+    /// Whether the end of data was said and is not answered.
+    pub(super) fn is_past_end_of_data(&self) -> bool {
+        match &self.stage {
+            Stage::Transaction(transaction) => transaction.is_past_end_of_data(),
+            _ => false,
+        }
+    }
+
     /// Whether it could serve another channel.
     pub(super) const fn is_free(&self) -> bool {
         self.is_at_rest() && self.channel.is_none()

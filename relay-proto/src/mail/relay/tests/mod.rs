@@ -2,11 +2,14 @@
 
 mod access;
 mod channels;
+mod deliveries;
 mod every_input;
 mod flights;
 mod links;
+mod peer;
 mod pipelining;
 mod pool;
 mod rig;
+mod sessions;
 mod streaming;
 mod upstreams;
