@@ -45,11 +45,11 @@ impl Dialect {
         }
     }
 
-    /// Whether another submission may be sent now, where the relay knows us.
-    pub(super) fn has_vacancy(&self) -> bool {
+    /// Whether another submission may be sent now, where the relay knows us and so many may be under way.
+    pub(super) fn has_vacancy(&self, abreast: usize) -> bool {
         match self {
             Self::Base(channel) => matches!(channel, Channel::None),
-            Self::Durable(durable) => durable.has_vacancy(),
+            Self::Durable(durable) => durable.has_vacancy(abreast),
         }
     }
 

@@ -29,9 +29,9 @@ const CHUNK: usize = 16 << 10;
 /// wake-ups. What is not handed out can still be overtaken.
 const WINDOW: usize = 128 << 10;
 
-/// How many links in a row may be lost without anything having got through before the session is given up: what it would
-/// send first may be what the links break at.
-const FRUITLESS_LINKS: u32 = 3;
+/// How many links in a row may be lost without anything having got through before what was being sent makes way: it may be
+/// what the links break at.
+pub(super) const FRUITLESS_LINKS: u32 = 3;
 
 /// The shortest time between two signs of life, whatever the relay asks for.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -236,8 +236,8 @@ impl Durable {
         self.sendings.values().any(|sending| sending.is_ready)
     }
 
-    pub(super) fn has_vacancy(&self) -> bool {
-        self.draining.is_none() && self.sendings.len() < self.most
+    pub(super) fn has_vacancy(&self, abreast: usize) -> bool {
+        self.draining.is_none() && self.sendings.len() < self.most.min(abreast)
     }
 
     /// Over which time to come back, where the relay wants to be left and nothing keeps us.

@@ -102,16 +102,17 @@ impl Client {
         }
     }
 
-    /// Gives up a session that gets nowhere, whatever link it is on. Each of its submissions has made a try, so that one at
-    /// which links break cannot hold up the others for ever.
+    /// Gives up a session that gets nowhere, whatever link it is on. Each of its submissions has made a try, and they go on one
+    /// at a time until one gets through, so that one at which links break neither holds up nor takes along the others.
     pub(super) fn break_up_session(&mut self, now: Time, error: &Error) {
         let entries = self.dialect.abandon();
         self.events.push_back(Event::SessionGone {
             reason: Some(String::from("nothing got through on several links")),
             under_way: entries.len(),
         });
+        self.abreast = 1;
         for (entry, _) in entries {
-            self.unsuccessful(now, entry, false, error.clone());
+            self.send_last(now, entry, error.clone());
         }
     }
 
@@ -243,6 +244,7 @@ impl Client {
         else {
             return;
         };
+        self.abreast = self.config.max_channels.max(1);
         match sending.conversation.outcome().cloned() {
             Some(Ok(completed)) => {
                 let Sending {
