@@ -15,6 +15,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 /// Decided by the relay's answer to the API key on each link. Until a relay grants the durable dialect it is the base one.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a client has only one")]
 pub(super) enum Dialect {
     /// One channel at a time, which ends with the link.
     Base(Channel),

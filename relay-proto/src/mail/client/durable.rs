@@ -272,9 +272,9 @@ impl Durable {
         entry: Entry<Delivery>,
         conversation: Box<dyn Conversation>,
         timeouts: &Timeouts,
-    ) -> Result<(), Entry<Delivery>> {
+    ) -> Option<Entry<Delivery>> {
         let Ok(channel) = self.channels.open(entry.priority) else {
-            return Err(entry);
+            return Some(entry);
         };
         self.say(&Word::Open {
             channel,
@@ -290,7 +290,7 @@ impl Durable {
             until: now.after(timeouts.message),
         };
         self.sendings.insert(channel, sending);
-        Ok(())
+        None
     }
 
     /// Ends a channel with our word; what of it has not left is not sent any more.

@@ -41,16 +41,14 @@ impl Client {
         }
         let mark = durable.ledger_mark().clone();
         self.keep_marked(&entry, mark);
-        let opened = match self.durable() {
+        let refused = match self.durable() {
             Some(durable) => durable.open(now, entry, conversation, &timeouts),
-            None => Err(entry),
+            None => Some(entry),
         };
-        match opened {
-            Ok(()) if self.state == ConnectionState::Authenticated => {
-                self.enter(now, ConnectionState::ChannelOpening);
-            }
-            Ok(()) => {}
-            Err(entry) => self.put_back(entry),
+        if let Some(entry) = refused {
+            self.put_back(entry);
+        } else if self.state == ConnectionState::Authenticated {
+            self.enter(now, ConnectionState::ChannelOpening);
         }
     }
 

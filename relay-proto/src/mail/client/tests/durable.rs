@@ -4,6 +4,7 @@ use super::*;
 
 mod endings;
 mod losses;
+mod states;
 mod world;
 
 use crate::mail::wire::{DurableRequest, Word};

@@ -235,7 +235,7 @@ fn a_draining_relay_gets_nothing_new_is_left_and_sought_again() {
 fn shutting_down_finishes_what_is_under_way() {
     let mut world = sent_whole();
     world.bench.pump.command(world.bench.now, |client, now| {
-        client.shutdown(now, 60 * SECOND)
+        client.shutdown(now, 60 * SECOND);
     });
     world.settle();
     assert!(!world.bench.client().is_finished());
