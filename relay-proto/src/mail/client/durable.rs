@@ -405,13 +405,11 @@ impl Durable {
             if self.channels.room(channel) < all || !may_speak(&sending.entry) {
                 continue;
             }
-            let was_past = sending.conversation.is_past_end_of_data();
             let Some(bytes) = sending.conversation.poll_output(CHUNK) else {
                 continue;
             };
-            if !was_past && sending.conversation.is_past_end_of_data() {
-                sending.until = now.after(timeouts.outcome);
-            }
+            // Others share the link, so what counts is that it goes on.
+            sending.until = now.after(sending.patience(timeouts));
             self.channels
                 .write(channel, bytes)
                 .expect("nothing waits there, so any number of bytes is taken");

@@ -173,8 +173,8 @@ impl Client {
             }
             Word::Error { channel, error } => {
                 if let Some(sending) = durable.closed(channel) {
-                    // What the relay has not begun to work on it has not sent.
-                    let entry = if sending.is_ready {
+                    // What the relay has not begun to work on it has not sent; and it makes up no code for what it has.
+                    let entry = if sending.is_ready && error.code.is_none() {
                         sending.into_entry()
                     } else {
                         sending.entry

@@ -158,6 +158,32 @@ fn a_channel_refused_before_it_was_ready_has_sent_nothing() {
 }
 
 #[test]
+fn an_error_with_a_code_is_an_answer() {
+    let mut world = sent_whole();
+    world.word(&Word::Error {
+        channel: 1,
+        error: busy(Some(554), None),
+    });
+    world.settle();
+    assert!(matches!(
+        world.bench.outcomes()[..],
+        [(1, Err(Error::Channel(_)))]
+    ));
+}
+
+#[test]
+fn a_large_message_on_a_slow_link_has_time_as_long_as_it_goes_on() {
+    let mut world = World::new(|config| config.heartbeat = Duration::MAX);
+    world.bench.submit(mail(&"x".repeat(1 << 20)));
+    while !world.exchange(1) {
+        world.bench.now = world.bench.now.after(5 * SECOND);
+        world.bench.run();
+    }
+    assert!(world.bench.now > Time::ZERO.after(300 * SECOND));
+    assert_eq!(world.bench.outcomes(), [(1, Ok(()))]);
+}
+
+#[test]
 fn a_message_that_cannot_be_sent_whole_in_time_is_tried_again() {
     let mut world = World::new(|config| config.heartbeat = Duration::MAX);
     world.terms.heartbeat = Duration::from_secs(1000);

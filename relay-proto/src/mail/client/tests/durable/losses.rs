@@ -221,6 +221,63 @@ fn a_message_at_which_every_link_breaks_does_not_hold_up_the_others_for_ever() {
     }
 }
 
+/// Messages of all sizes, cuts at any time, sessions forgotten: each message is delivered once, and said to be.
+#[test]
+fn whatever_happens_to_links_and_sessions_each_message_is_delivered_once() {
+    for seed in 0..60 {
+        let mut random = Random::new([seed; 32]);
+        let mut below = move |limit: u64| random.next_u64() % limit;
+        let mut world = World::new(|config| {
+            config.reconnect = BackoffPolicy::new(SECOND, SECOND, None);
+            config.retry = BackoffPolicy::new(SECOND, SECOND, None);
+            config.max_channels = 1 + usize::from(seed) % 4;
+        });
+        world.terms.window = 1 + below(100_000);
+        let mut submitted = 0;
+        for _ in 0..100 {
+            match below(8) {
+                0 | 1 => {
+                    let size = below(3) * below(60_000);
+                    world.bench.submit(mail(&"x".repeat(size as usize)));
+                    submitted += 1;
+                }
+                2 => {
+                    world.forgets = below(4) == 0;
+                    world.terms.ledger_mark = format!("mark-{}", below(1000));
+                    if world.bench.state().is_authenticated() {
+                        world.cut();
+                    }
+                }
+                3 => world.reconnect(),
+                _ => {
+                    world.exchange(below(40) as usize);
+                }
+            }
+        }
+        world.reads = true;
+        for _ in 0..1000 {
+            world.reconnect();
+            world.settle();
+            if world.bench.outcomes().len() == submitted {
+                break;
+            }
+            if let Some(due) = world.bench.run() {
+                world.bench.now = due.at;
+                world.bench.run();
+            }
+        }
+        let outcomes = world.bench.outcomes();
+        assert_eq!(outcomes.len(), submitted, "{seed}");
+        assert!(outcomes.iter().all(|(_, result)| result.is_ok()), "{seed}");
+        let mut delivered = world.delivered.clone();
+        delivered.sort_unstable();
+        delivered.dedup();
+        assert_eq!(delivered.len(), world.delivered.len(), "{seed}");
+        assert_eq!(delivered.len(), submitted, "{seed}");
+        assert!(!world.has(|event| matches!(event, Event::InDoubt { .. })));
+    }
+}
+
 mod restored {
     use super::*;
 
