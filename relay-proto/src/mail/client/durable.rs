@@ -25,6 +25,9 @@ use core::time::Duration;
 /// waits for no more.
 const CHUNK: usize = 16 << 10;
 
+/// What a chunk has more in its frame: its command, the envelope of most messages, and the line ends that were bare.
+const OVERHEAD: usize = 1 << 10;
+
 /// How many bytes may wait for the transport before more is handed out: enough to keep a fast link busy between two
 /// wake-ups. What is not handed out can still be overtaken.
 const WINDOW: usize = 128 << 10;
@@ -86,6 +89,13 @@ impl Sending {
         entry
     }
 
+    /// The relay works on it, so there is patience anew until the end of data is sent.
+    fn goes_on(&mut self, now: Time, timeouts: &Timeouts) {
+        if !self.conversation.is_past_end_of_data() {
+            self.until = now.after(timeouts.message);
+        }
+    }
+
     fn patience(&self, timeouts: &Timeouts) -> Duration {
         if self.conversation.is_past_end_of_data() {
             timeouts.outcome
@@ -120,7 +130,7 @@ impl Durable {
             max_channels: most,
             window: grant.window,
             peer_window: grant.window,
-            frame: CHUNK,
+            frame: CHUNK + OVERHEAD,
             ..ChannelsConfig::default()
         });
         let mut durable = Self {
@@ -342,7 +352,13 @@ impl Durable {
     }
 
     /// Takes what the server says on a channel; whether that settles it.
-    pub(super) fn handle_bytes(&mut self, channel: u64, bytes: &[u8]) -> Result<bool, Violation> {
+    pub(super) fn handle_bytes(
+        &mut self,
+        now: Time,
+        channel: u64,
+        bytes: &[u8],
+        timeouts: &Timeouts,
+    ) -> Result<bool, Violation> {
         let is_ours = self.channels.received(channel, bytes.len());
         if !is_ours.map_err(violation)? {
             return Ok(false);
@@ -351,13 +367,23 @@ impl Durable {
             return Ok(false);
         };
         sending.is_ready = true;
+        sending.goes_on(now, timeouts);
         sending.conversation.handle_bytes(bytes);
         let is_settled = sending.conversation.outcome().is_some();
         self.channels.consumed(channel, bytes.len());
         Ok(is_settled)
     }
 
-    pub(super) fn handle_credit(&mut self, channel: u64, bytes: u64) -> Result<(), Violation> {
+    pub(super) fn handle_credit(
+        &mut self,
+        now: Time,
+        channel: u64,
+        bytes: u64,
+        timeouts: &Timeouts,
+    ) -> Result<(), Violation> {
+        if let Some(sending) = self.sendings.get_mut(&channel) {
+            sending.goes_on(now, timeouts);
+        }
         self.channels.granted(channel, bytes).map_err(violation)
     }
 

@@ -127,6 +127,7 @@ impl Client {
         };
         // Something new has come through: the link is worth its backoff again.
         self.uplink.start_over();
+        let timeouts = self.config.timeouts;
         match body {
             Body::Control(payload) => match decode_word(&payload)? {
                 Some(word) => self.handle_word(now, word),
@@ -136,7 +137,7 @@ impl Client {
                 let Some(durable) = self.durable() else {
                     return Ok(());
                 };
-                let is_settled = durable.handle_bytes(channel, &payload)?;
+                let is_settled = durable.handle_bytes(now, channel, &payload, &timeouts)?;
                 self.channel_works(now);
                 if is_settled {
                     self.settle_sending(now, channel);
@@ -147,6 +148,7 @@ impl Client {
     }
 
     fn handle_word(&mut self, now: Time, word: Word) -> Result<(), Violation> {
+        let timeouts = self.config.timeouts;
         let Some(durable) = self.durable() else {
             return Ok(());
         };
@@ -159,7 +161,9 @@ impl Client {
                     self.channel_works(now);
                 }
             }
-            Word::Credit { channel, bytes } => durable.handle_credit(channel, bytes)?,
+            Word::Credit { channel, bytes } => {
+                durable.handle_credit(now, channel, bytes, &timeouts)?;
+            }
             Word::Draining { spread, .. } => durable.drain(spread),
             Word::Closed {
                 channel,
