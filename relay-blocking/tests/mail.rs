@@ -28,6 +28,8 @@ use std::{
 /// Nothing takes that long: the test fails.
 const HANGS: Duration = Duration::from_secs(30);
 
+#[path = "mail/ledger.rs"]
+mod ledger;
 #[path = "mail/outbox.rs"]
 mod outbox;
 

@@ -23,6 +23,8 @@ use tokio::{
     sync::mpsc,
 };
 
+#[path = "mail/ledger.rs"]
+mod ledger;
 #[path = "mail/lettre.rs"]
 mod lettre;
 #[path = "mail/outbox.rs"]
