@@ -64,6 +64,10 @@ fn serve_says_what_is_missing_or_wrong() {
             &["--api-key", "k", "--mailbox", &comment],
             &["cannot keep mail in", &comment, "not a directory"],
         ),
+        (
+            &["--api-key", "k", "--mailbox", mail, "--ledger", &comment],
+            &["cannot keep the ledger in", &comment],
+        ),
         (&["--port", "80"], &["--port"]),
     ];
     for (arguments, parts) in cases {

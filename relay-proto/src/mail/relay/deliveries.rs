@@ -139,6 +139,13 @@ impl Relay {
         else {
             return self.withdraw(key);
         };
+        if channel
+            .message
+            .as_ref()
+            .is_some_and(|message| message.is_forwarded)
+        {
+            return;
+        }
         let upstream = channel
             .upstream
             .and_then(|link| self.pool.upstreams.get_mut(&link));
