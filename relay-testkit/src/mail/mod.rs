@@ -54,6 +54,13 @@ pub fn client_config(url: &str) -> ClientConfig {
     config
 }
 
+/// The same in the base dialect, whose frames come one for one: how often a session acknowledges depends on the time things take.
+pub(crate) fn base_client_config(url: &str) -> ClientConfig {
+    let mut config = client_config(url);
+    config.durable = false;
+    config
+}
+
 /// A relay in front of this mail server, with a connection of its own for every channel.
 ///
 /// # Panics

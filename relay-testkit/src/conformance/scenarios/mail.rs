@@ -5,8 +5,8 @@ use crate::{
     Authority, Binding, Transcript,
     conformance::rig::Rig,
     mail::{
-        answering, client_config, client_event, message, raw, relay_config, relay_event, server,
-        server_event,
+        answering, base_client_config, client_event, message, raw, relay_config, relay_event,
+        server, server_event,
     },
     monitor::Seen,
     peer::{self, HANGS, cutting_proxy},
@@ -74,7 +74,7 @@ impl<B: Binding> Way<B> {
         let relay = Relay::new(relay_config(mx), [7; 32]);
         let relay: Rig<B, _> = Rig::spawn(relay, peer::config(), relay_event, decide_at_once);
         let (_, address) = relay.listen_websocket(tls);
-        let mut config = client_config(&format!("{host}:{}/", detour(address).port()));
+        let mut config = base_client_config(&format!("{host}:{}/", detour(address).port()));
         change(&mut config);
         let client = Client::new(config, [7; 32], Time::ZERO);
         let client = Rig::spawn(client, transport, client_event, |_, _, _| {});

@@ -4,7 +4,7 @@ use super::{Group, named};
 use crate::{
     Binding, Transcript,
     conformance::rig::Rig,
-    mail::{RelayPeer, client_config, client_event, message},
+    mail::{RelayPeer, base_client_config, client_event, message},
     peer::{self, answer_upgrade, deserted, listener},
 };
 use relay_proto::{
@@ -60,7 +60,7 @@ fn client<B: Binding>(config: ClientConfig) -> Rig<B, Client> {
 }
 
 fn config(relay: SocketAddr) -> ClientConfig {
-    client_config(&format!("ws://{relay}/"))
+    base_client_config(&format!("ws://{relay}/"))
 }
 
 /// A client with a message to send, and the listener it comes to.

@@ -4,7 +4,7 @@ use super::{Group, named};
 use crate::{
     Binding, Probe, Transcript,
     conformance::rig::Rig,
-    mail::{RelayPeer, client_config, client_event, message},
+    mail::{RelayPeer, base_client_config, client_event, message},
     peer::{config, connect, listener, text},
 };
 use relay_proto::{
@@ -183,7 +183,7 @@ fn what_is_asked_for_last_is_stored_before_the_end<B: Binding>(transcript: &mut 
 }
 
 fn restored<B: Binding>(relay: SocketAddr, mut storage: impl Storage) -> Rig<B, Client> {
-    let mut config = client_config(&format!("ws://{relay}/"));
+    let mut config = base_client_config(&format!("ws://{relay}/"));
     config.reconnect.attempts = None;
     let records = storage.load().unwrap();
     let machine = Client::restore(config, [7; 32], Time::ZERO, records).unwrap();
