@@ -26,6 +26,15 @@ struct Line {
     is_content: bool,
 }
 
+impl Line {
+    fn to_bytes(&self) -> Bytes {
+        match self.is_content {
+            true => self.bytes.clone(),
+            false => [&self.bytes[..], b"\r\n"].concat().into(),
+        }
+    }
+}
+
 /// Why a text is no script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -207,6 +216,23 @@ impl ScriptRun {
         }
     }
 
+    /// The run of a script on a connection on which the client is greeted already, and has said EHLO.
+    pub fn behind_hello(script: Script) -> Self {
+        let mut steps = script.steps;
+        let first = steps.pop_front();
+        Self {
+            output: first.as_ref().map_or_else(Bytes::new, Line::to_bytes),
+            step: first.map_or(Step::Over, Step::Line),
+            steps,
+            parser: ReplyParser::new(),
+            transcript: Vec::new(),
+            challenged: false,
+            past_end_of_data: false,
+            delivered: false,
+            outcome: None,
+        }
+    }
+
     fn handle_reply(&mut self, reply: Reply) {
         let (stage, class) = (self.stage(), reply.code().class());
         let step = mem::replace(&mut self.step, Step::Over);
@@ -251,10 +277,7 @@ impl ScriptRun {
     fn answered(&mut self, shown: Bytes, reply: Reply) {
         self.transcript.push(Exchange::new(shown, reply.clone()));
         if let Some(next) = self.steps.pop_front() {
-            self.output = match next.is_content {
-                true => next.bytes.clone(),
-                false => [&next.bytes[..], b"\r\n"].concat().into(),
-            };
+            self.output = next.to_bytes();
             self.step = Step::Line(next);
         } else {
             self.output = Command::Quit.to_bytes();

@@ -33,8 +33,14 @@ pub struct ClientConfig {
     pub reconnect: BackoffPolicy,
     /// How a submission that failed for the moment is tried again: waits of up to 1, 2, 4 s, three times.
     pub retry: BackoffPolicy,
-    /// What happens to a message whose fate is unknown.
+    /// What happens to a message whose fate is unknown and cannot be asked.
     pub in_doubt: InDoubtPolicy,
+    /// Whether the durable dialect is asked for: true, since with a relay that grants it a lost link costs nothing and many
+    /// messages are under way at once. With one that does not, the base dialect is spoken all the same.
+    pub durable: bool,
+    /// The most messages under way at once in the durable dialect: 16, which hides a round trip behind fifteen others and
+    /// leaves what is urgent little to wait for. A relay may grant fewer; zero counts as one.
+    pub max_channels: usize,
     /// The silence after which the link is probed, and after which the probe counts as failed: 30 s, below
     /// the idle limit of the usual proxies and address translators.
     pub heartbeat: Duration,
@@ -43,6 +49,8 @@ pub struct ClientConfig {
 }
 
 /// The patience with each step.
+///
+/// In the durable dialect the clocks of messages under way stand still without a link, and begin anew on the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -50,7 +58,8 @@ pub struct Timeouts {
     pub open: Duration,
     /// From the API key to the relay's answer: 30 s, since a relay may ask another service.
     pub authentication: Duration,
-    /// From asking for a channel to its readiness, and from its end to the relay's word for it: 10 s.
+    /// From asking for a channel to its readiness, and from its end to the relay's word for it: 10 s. In the durable dialect
+    /// neither is waited for.
     pub channel: Duration,
     /// From leaving the queue to the end of data: 60 s. Raise it for large messages on slow links.
     pub message: Duration,
@@ -73,6 +82,8 @@ impl Default for Timeouts {
 
 /// What happens to a message that was sent whole but whose reply never came: the receiver may have
 /// taken it or not (RFC 1047). With the outbox on disk, also to one that was being sent when the process ended.
+///
+/// In the durable dialect only to one of which the relay says that it does not know either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InDoubtPolicy {
@@ -96,6 +107,8 @@ impl ClientConfig {
             reconnect: BackoffPolicy::new(SECOND, Duration::from_secs(30), Some(10)),
             retry: BackoffPolicy::new(SECOND, Duration::from_secs(30), Some(3)),
             in_doubt: InDoubtPolicy::SendAgain(1),
+            durable: true,
+            max_channels: 16,
             heartbeat: Duration::from_secs(30),
             timeouts: Timeouts::default(),
         }

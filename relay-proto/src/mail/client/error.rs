@@ -38,6 +38,9 @@ pub enum Error {
     /// An earlier client with this outbox ended while it was being sent.
     #[error("the program ended while it was being sent")]
     Interrupted,
+    /// The relay cannot say what became of it.
+    #[error("the relay does not know what became of it")]
+    NotKnown,
     /// It is more than the relay takes, as the relay said after it was queued.
     #[error("the relay does not take it: {0}")]
     Limits(Refusal),
@@ -76,6 +79,7 @@ impl Error {
             Self::Protocol(_)
             | Self::InDoubt(_)
             | Self::Interrupted
+            | Self::NotKnown
             | Self::Limits(_)
             | Self::Expired { .. } => false,
         }

@@ -9,7 +9,7 @@ use crate::{
     smtp::{Exchange, ForwardPath, Reply},
     storage::StorageError,
 };
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 /// News from a client.
@@ -24,6 +24,19 @@ pub enum Event {
     Authenticated {
         /// What the relay takes at most.
         limits: Limits,
+    },
+    /// The relay goes on in the session there was: nothing that was under way is lost by the loss of the link.
+    SessionResumed {
+        /// How many submissions are under way in it.
+        under_way: usize,
+    },
+    /// A session ended with submissions under way. They wait again; a relay with a ledger is asked what became of those that
+    /// were sent whole.
+    SessionGone {
+        /// Why, for people.
+        reason: Option<String>,
+        /// How many submissions that is about.
+        under_way: usize,
     },
     /// The link is gone, or could not be opened. Without an error the client closed it, for want of work or because it ends.
     Disconnected {

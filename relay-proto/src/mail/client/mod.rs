@@ -1,11 +1,15 @@
 //! The mail client: takes submissions, keeps one link to a relay while there is something to send, and
 //! settles every submission exactly once.
 
-mod channel;
+mod base;
 mod config;
+mod dialect;
+mod durable;
 mod error;
 mod event;
+mod link;
 mod receipts;
+mod sending;
 mod settlement;
 mod spool;
 mod state;
@@ -23,17 +27,14 @@ pub use statistics::Statistics;
 pub use submission::{Submission, SubmissionId};
 
 use crate::{
-    Action, CloseCode, Closure, Deadline, Input, LinkId, Machine, OpenError, Random, Time,
-    link::{Backoff, Change, LinkError, Uplink},
-    mail::{
-        DeliveryId,
-        wire::{self, AUTHENTICATION_REFUSED, Denied, Limits, Message},
-    },
+    Action, CloseCode, Deadline, Input, LinkId, Machine, Random, Time,
+    link::{Backoff, Change, Uplink},
+    mail::{DeliveryId, wire::Limits},
     outbox::{Entry, Outbox},
 };
-use alloc::{boxed::Box, collections::VecDeque, string::ToString, vec::Vec};
-use channel::Channel;
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
+use dialect::Dialect;
 use settlement::Delivery;
 use spool::Spool;
 use statistics::ResponseTimes;
@@ -49,7 +50,7 @@ pub struct Client {
     life: Life,
     uplink: Uplink,
     outbox: Outbox<Delivery>,
-    channel: Channel,
+    dialect: Dialect,
     /// None: what is accepted is held in memory only.
     spool: Option<Spool>,
     limits: Limits,
@@ -94,7 +95,7 @@ impl Client {
             uplink: Uplink::new(config.uplink()),
             outbox: Outbox::new(config.queue),
             config,
-            channel: Channel::None,
+            dialect: Dialect::default(),
             spool: None,
             limits: Limits::default(),
             idle_until: None,
@@ -138,6 +139,8 @@ impl Client {
                 waited_before: Duration::ZERO,
                 retries: Backoff::new(self.config.retry),
                 sent_again: 0,
+                concluded: 0,
+                sent_under: None,
             },
         };
         self.outbox.count(&entry);
@@ -258,14 +261,17 @@ impl Client {
         }
         let kept = self.spool.is_some();
         let mut left = Vec::new();
-        if let Some((entry, in_doubt)) = self.channel.abandon() {
-            self.keep(&entry, in_doubt);
+        // What ends properly is told, as far as the link takes it.
+        self.flush(now);
+        let is_base = matches!(self.dialect, Dialect::Base(_));
+        for (entry, in_doubt) in self.dialect.abandon() {
+            self.keep(&entry, in_doubt && is_base);
             let (id, delivery) = (entry.id, self.outbox.settle(entry));
             left.push(settlement::unsettled(id, delivery, in_doubt, kept));
         }
         let waiting = self.outbox.drain().into_iter();
         left.extend(waiting.map(|(id, delivery)| settlement::unsettled(id, delivery, false, kept)));
-        self.hang_up(CloseCode::GOING_AWAY, "shutting down");
+        self.hang_up(now, CloseCode::GOING_AWAY, "shutting down");
         self.enter(now, ConnectionState::Disconnected);
         self.life = Life::Ending { left };
         self.end_when_stored();
@@ -282,32 +288,32 @@ impl Client {
         }
         self.expire(now);
         self.outbox.promote(now);
-        let is_free = matches!(self.channel, Channel::None) && self.state.is_authenticated();
         let writes = self.spool.as_ref().is_none_or(Spool::works);
-        if is_free
-            && writes
+        while writes
+            && self.state.is_authenticated()
+            && self.dialect.has_vacancy()
             && let Some(entry) = self.take_acceptable()
         {
-            self.idle_until = None;
-            self.open_channel(now, entry);
-        } else if self.outbox.is_ready() {
+            self.begin(now, entry);
+        }
+        self.flush(now);
+        self.leave_drained(now);
+        if self.outbox.is_ready() || self.dialect.has_deliveries() {
             self.idle_until = None;
             if self.uplink.open(now) {
                 self.apply(now, Change::Opening);
             }
-        } else if !self.channel.has_delivery() {
-            if matches!(self.life, Life::Draining { .. }) && self.outbox.is_empty() {
-                self.stop(now);
-            } else if is_free {
-                self.idle(now);
-            } else if self.state == ConnectionState::Reconnecting
-                && self.outbox.waiting() == 0
-                && self.config.idle.is_some()
-            {
-                // What the link was wanted for has expired or was taken back.
-                self.hang_up(CloseCode::NORMAL, "idle");
-                self.enter(now, ConnectionState::Disconnected);
-            }
+        } else if matches!(self.life, Life::Draining { .. }) && self.outbox.is_empty() {
+            self.stop(now);
+        } else if self.state.is_authenticated() && self.dialect.is_at_rest() {
+            self.idle(now);
+        } else if self.state == ConnectionState::Reconnecting
+            && self.outbox.waiting() == 0
+            && self.config.idle.is_some()
+        {
+            // What the link was wanted for has expired or was taken back.
+            self.hang_up(now, CloseCode::NORMAL, "idle");
+            self.enter(now, ConnectionState::Disconnected);
         }
     }
 
@@ -316,18 +322,9 @@ impl Client {
         let Some(idle) = self.config.idle else { return };
         let until = *self.idle_until.get_or_insert(now.after(idle));
         if until <= now {
-            self.hang_up(CloseCode::NORMAL, "idle");
+            self.hang_up(now, CloseCode::NORMAL, "idle");
             self.enter(now, ConnectionState::Disconnected);
         }
-    }
-
-    fn hang_up(&mut self, code: CloseCode, reason: &str) {
-        self.idle_until = None;
-        if self.uplink.link().is_some() {
-            self.events.push_back(Event::Disconnected { error: None });
-        }
-        self.uplink.close(code, reason);
-        self.uplink.start_over();
     }
 
     fn enter(&mut self, now: Time, to: ConnectionState) {
@@ -339,135 +336,6 @@ impl Client {
         self.state = to;
         self.state_since = now;
         self.events.push_back(Event::StateChanged { from, to });
-    }
-
-    fn apply(&mut self, now: Time, change: Change) {
-        match change {
-            Change::Opening => {
-                self.enter(now, ConnectionState::Connecting);
-                self.events.push_back(Event::Connecting);
-            }
-            Change::Opened => {
-                self.enter(now, ConnectionState::Connected);
-                self.events.push_back(Event::Connected);
-                self.uplink.send(wire::encode(&Message::Authenticate {
-                    api_key: self.config.api_key.clone(),
-                    agent: Some(self.config.agent.clone()),
-                    durable: None,
-                }));
-                self.enter(now, ConnectionState::Authenticating);
-            }
-            Change::Frame(frame) => match wire::decode(&frame) {
-                Ok(Some(message)) => self.handle_message(now, message),
-                Ok(None) => {}
-                Err(violation) => {
-                    self.uplink.close(violation.code, &violation.reason);
-                    self.link_lost(now, Error::Protocol(violation), None);
-                }
-            },
-            Change::Written => self.fill_channel(now),
-            Change::Lost(error) => self.lose(now, error),
-        }
-    }
-
-    fn handle_message(&mut self, now: Time, message: Message) {
-        match message {
-            Message::AuthenticateResponse(answer)
-                if self.state == ConnectionState::Authenticating =>
-            {
-                self.handle_authentication(now, answer);
-            }
-            Message::ChannelReady => self.channel_ready(now),
-            Message::FromServer(bytes) => self.channel_bytes(now, &bytes),
-            Message::ChannelClosed { reason } => self.channel_closed(now, reason),
-            Message::ChannelError(error) => self.channel_failed(now, error),
-            // What only a client says, or what comes too late, changes nothing.
-            _ => {}
-        }
-    }
-
-    fn handle_authentication(&mut self, now: Time, answer: Result<wire::Granted, Denied>) {
-        match answer {
-            Ok(granted) => {
-                self.limits = granted.limits;
-                self.uplink.authenticated(now);
-                self.enter(now, ConnectionState::Authenticated);
-                let limits = granted.limits;
-                self.events.push_back(Event::Authenticated { limits });
-            }
-            Err(denied) => {
-                self.uplink.close(CloseCode::NORMAL, "");
-                // A refused key is not tried again fast, even where the relay names no time.
-                let hint = denied.retry_after.unwrap_or(self.config.reconnect.cap);
-                self.link_lost(now, Error::Authentication(denied), Some(hint));
-            }
-        }
-    }
-
-    /// Sorts a lost link: some closures and statuses are the relay's way to refuse the key.
-    fn lose(&mut self, now: Time, error: LinkError) {
-        let refused_key = match &error {
-            LinkError::Open(OpenError::Refused {
-                status: 401 | 403, ..
-            }) => true,
-            LinkError::Closed(Closure::Peer { code, .. }) => *code == Some(AUTHENTICATION_REFUSED),
-            _ => false,
-        };
-        let hint = match &error {
-            LinkError::Open(OpenError::Refused { retry_after, .. }) => *retry_after,
-            _ => None,
-        };
-        let error = if refused_key {
-            Error::Authentication(Denied {
-                error: error.to_string(),
-                retry_after: hint,
-                permanent: Some(true),
-            })
-        } else {
-            Error::Connection(error)
-        };
-        self.link_lost(now, error, hint);
-    }
-
-    /// The link is gone: what was being sent goes back or is in doubt, and the next attempt is scheduled
-    /// where there is a reason for one.
-    fn link_lost(&mut self, now: Time, error: Error, hint: Option<Duration>) {
-        self.idle_until = None;
-        self.events.push_back(Event::Disconnected {
-            error: Some(error.clone()),
-        });
-        match self.channel.abandon() {
-            Some((entry, true)) => self.in_doubt(entry, error.clone()),
-            Some((entry, false)) => self.put_back(entry),
-            None => {}
-        }
-        if error.is_permanent() {
-            return self.give_up(now, &error);
-        }
-        if !self.outbox.is_ready() && self.config.idle.is_some() {
-            if self.outbox.waiting() == 0 {
-                self.uplink.start_over();
-            }
-            return self.enter(now, ConnectionState::Disconnected);
-        }
-        match self.uplink.retry(now, &mut self.random, hint) {
-            Some((attempt, at)) => {
-                self.enter(now, ConnectionState::Reconnecting);
-                let of = self.config.reconnect.attempts;
-                self.events
-                    .push_back(Event::Reconnecting { attempt, of, at });
-            }
-            None => self.give_up(now, &error),
-        }
-    }
-
-    /// Fails everything that waits, so that nobody waits for ever. The next submission tries afresh.
-    fn give_up(&mut self, now: Time, error: &Error) {
-        self.uplink.start_over();
-        self.enter(now, ConnectionState::Failed);
-        for (id, delivery) in self.outbox.drain() {
-            self.failed(id, &delivery, error.clone());
-        }
     }
 }
 
@@ -495,7 +363,7 @@ impl Machine for Client {
         if let Some(change) = self.uplink.handle_timeout(now) {
             self.apply(now, change);
         }
-        self.channel_timeout(now);
+        self.dialect_timeout(now);
         self.proceed(now);
     }
 
@@ -509,7 +377,7 @@ impl Machine for Client {
         Deadline::earliest([
             self.uplink.deadline(),
             self.spool.as_ref().and_then(Spool::deadline),
-            self.channel.deadline(),
+            self.dialect.deadline(),
             self.idle_until.map(timer("idle")),
             self.outbox.next_ready().map(timer("retry")),
             self.outbox.next_expiry().map(timer("expiry")),

@@ -2,6 +2,7 @@
 
 use super::{
     Client, Error, Event, InDoubtPolicy, Receipt, Refusal, Submission, SubmissionId, Unsettled,
+    dialect::Dialect,
 };
 use crate::{
     Time,
@@ -10,7 +11,7 @@ use crate::{
     outbox::Entry,
     smtp::Completed,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, string::String};
 use core::time::Duration;
 
 /// A submission on its way.
@@ -23,15 +24,38 @@ pub(super) struct Delivery {
     pub(super) waited_before: Duration,
     pub(super) retries: Backoff,
     pub(super) sent_again: u32,
+    /// How many of its sendings have come to an end, known or given up. Each is a delivery of its own to a relay's ledger.
+    pub(super) concluded: u32,
+    /// Where a relay's ledger stood before its end of data was first sent. Some: it may have been delivered, and a relay that
+    /// keeps a ledger can be asked.
+    pub(super) sent_under: Option<String>,
+}
+
+impl Delivery {
+    /// What a relay knows this sending by. The bits are random, so that ones next to each other are nobody else's.
+    pub(super) const fn name(&self) -> DeliveryId {
+        DeliveryId::from_bits(self.id.to_bits().wrapping_add(self.concluded as u128))
+    }
+
+    /// The sending has ended, known or given up. If there is another one, it is a new delivery.
+    pub(super) fn conclude(&mut self) {
+        self.concluded = self.concluded.wrapping_add(1);
+        self.sent_under = None;
+    }
+
+    /// Whether it may have been delivered already.
+    const fn may_be_delivered(&self) -> bool {
+        self.sent_again > 0 || self.sent_under.is_some()
+    }
 }
 
 pub(super) fn unsettled(id: u64, delivery: Delivery, in_doubt: bool, kept: bool) -> Unsettled {
     Unsettled {
         id: SubmissionId(id),
+        in_doubt: in_doubt || delivery.may_be_delivered(),
         delivery: delivery.id,
         submission: delivery.submission,
         kept,
-        in_doubt: in_doubt || delivery.sent_again > 0,
     }
 }
 
@@ -58,6 +82,12 @@ impl Client {
     pub(super) fn take_acceptable(&mut self) -> Option<Entry<Delivery>> {
         while let Some(entry) = self.outbox.take() {
             match beyond_limits(&entry.item.submission, &self.limits) {
+                // There is nobody to ask what became of it.
+                None if entry.item.sent_under.is_some()
+                    && matches!(self.dialect, Dialect::Base(_)) =>
+                {
+                    self.in_doubt(entry, Error::NotKnown);
+                }
                 None => return Some(entry),
                 Some(refusal) => self.fail(entry, Error::Limits(refusal)),
             }
@@ -131,7 +161,7 @@ impl Client {
         self.outbox.put_back(entry, Some(at));
     }
 
-    /// The message was sent whole and nobody knows what became of it.
+    /// The message was sent whole and nobody knows what became of it, or will.
     pub(super) fn in_doubt(&mut self, mut entry: Entry<Delivery>, error: Error) {
         let sending_again = match self.config.in_doubt {
             InDoubtPolicy::SendAgain(times) => entry.item.sent_again < times,
@@ -145,6 +175,7 @@ impl Client {
         });
         if sending_again {
             entry.item.sent_again += 1;
+            entry.item.conclude();
             self.put_back(entry);
         } else {
             self.fail(entry, Error::InDoubt(Box::new(error)));
@@ -164,7 +195,7 @@ impl Client {
         self.forget(delivery);
         let error = match error {
             Error::InDoubt(_) => error,
-            _ if delivery.sent_again > 0 => Error::InDoubt(Box::new(error)),
+            _ if delivery.may_be_delivered() => Error::InDoubt(Box::new(error)),
             _ => error,
         };
         let id = SubmissionId(id);

@@ -16,7 +16,7 @@ use crate::{
     outbox::Entry,
     storage::{BatchId, Record, Recorder, RestoreError, StorageError},
 };
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
 use record::Progress;
 
@@ -61,7 +61,7 @@ impl Spool {
             if let Some(entry) = arriving.get(delivery) {
                 record::put_submission(entry, writes);
             } else if let Some(progress) = kept.get(delivery) {
-                record::put_progress(*delivery, *progress, writes);
+                record::put_progress(*delivery, progress, writes);
             } else {
                 record::delete(*delivery, writes);
             }
@@ -77,6 +77,11 @@ impl Spool {
         self.kept.insert(delivery, Progress::default());
         Some(entry)
     }
+}
+
+/// Whether it is written down that a submission may have been sent, where that has to be.
+pub(super) fn is_written_down(spool: Option<&Spool>, entry: &Entry<Delivery>) -> bool {
+    spool.is_none_or(|spool| spool.recorder.is_stored(&entry.item.id))
 }
 
 impl Client {
@@ -132,10 +137,13 @@ impl Client {
                 waited_before: age,
                 retries: Backoff::resumed(self.config.retry, progress.retries),
                 sent_again: progress.sent_again,
+                concluded: progress.concluded,
+                sent_under: progress.sent_under.clone(),
             },
         };
         self.outbox.count(&entry);
         self.counts.queued += 1;
+        let under_way = progress.under_way;
         if let Some(spool) = &mut self.spool {
             spool.kept.insert(delivery, progress);
         }
@@ -146,18 +154,10 @@ impl Client {
             priority,
             age,
         });
-        if progress.under_way {
+        if under_way {
             self.in_doubt(entry, Error::Interrupted);
         } else {
             self.outbox.enter(entry);
-        }
-    }
-
-    /// Whether it is written down that what is on the channel may have been sent.
-    pub(super) fn may_speak(&self) -> bool {
-        match (&self.spool, self.channel.entry()) {
-            (Some(spool), Some(entry)) => spool.recorder.is_stored(&entry.item.id),
-            _ => true,
         }
     }
 
@@ -169,14 +169,26 @@ impl Client {
 
     /// Writes down how far a submission has come.
     pub(super) fn keep(&mut self, entry: &Entry<Delivery>, under_way: bool) {
+        self.note(entry, under_way, entry.item.sent_under.clone());
+    }
+
+    /// Writes down that a submission may have been sent to a relay whose ledger stood here, if not earlier.
+    pub(super) fn keep_marked(&mut self, entry: &Entry<Delivery>, mark: String) {
+        let earlier = entry.item.sent_under.clone();
+        self.note(entry, false, earlier.or(Some(mark)));
+    }
+
+    fn note(&mut self, entry: &Entry<Delivery>, under_way: bool, sent_under: Option<String>) {
+        let Some(spool) = &mut self.spool else { return };
         let progress = Progress {
             under_way,
             sent_again: entry.item.sent_again,
             retries: entry.item.retries.attempt(),
+            concluded: entry.item.concluded,
+            sent_under,
         };
-        if let Some(spool) = &mut self.spool
-            && spool.kept.insert(entry.item.id, progress) != Some(progress)
-        {
+        if spool.kept.get(&entry.item.id) != Some(&progress) {
+            spool.kept.insert(entry.item.id, progress);
             spool.recorder.change(entry.item.id);
         }
     }
@@ -221,7 +233,6 @@ impl Client {
                 Err(error) => self.not_stored(now, delivery, error),
             }
         }
-        self.fill_channel(now);
         self.proceed(now);
         self.end_when_stored();
     }
@@ -230,12 +241,8 @@ impl Client {
         let spool = self.spool.as_mut();
         if let Some(entry) = spool.and_then(|spool| spool.arriving.remove(&delivery)) {
             self.refuse(entry, error.clone());
-        } else if self
-            .channel
-            .entry()
-            .is_some_and(|entry| entry.item.id == delivery)
-        {
-            self.break_off_channel(now);
+        } else {
+            self.break_off(now, delivery);
         }
     }
 

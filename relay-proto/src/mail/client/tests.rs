@@ -2,14 +2,19 @@
 
 use super::*;
 use crate::{
-    Frame, Pump, Step,
+    Closure, Frame, OpenError, Pump, Step,
     link::BackoffPolicy,
-    mail::wire::{ApiKey, ChannelError, Granted},
+    link::LinkError,
+    mail::wire::{self, ApiKey, ChannelError, Denied, Granted, Message},
     outbox::{OutboxLimits, Priority},
     smtp::Envelope,
     storage::{BatchId, Write},
 };
-use alloc::{format, string::String, vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+};
 use bytes::Bytes;
 
 mod corners;

@@ -25,16 +25,22 @@ const PROGRESS: &str = "outbox-progress";
 
 const VERSION: u8 = 1;
 
+/// Since 2 with what the durable dialect adds.
+const PROGRESS_VERSION: u8 = 2;
+
 const MESSAGE: u8 = 0;
 const SCRIPT: u8 = 1;
 
 /// How far a submission has come. Nothing is written where it has not begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// It may have been sent, and what became of it is not known yet.
+    /// It may have been sent in the base dialect, and what became of it is not known and cannot be asked.
     pub(super) under_way: bool,
     pub(super) sent_again: u32,
     pub(super) retries: u32,
+    pub(super) concluded: u32,
+    /// It may have been sent in the durable dialect, and a relay can be asked what became of it.
+    pub(super) sent_under: Option<String>,
 }
 
 /// A submission as it was found.
@@ -87,16 +93,20 @@ pub(super) fn put_submission(entry: &Entry<Delivery>, writes: &mut Vec<Write>) {
     writes.push(put(CONTENT, content));
 }
 
-pub(super) fn put_progress(delivery: DeliveryId, progress: Progress, writes: &mut Vec<Write>) {
+pub(super) fn put_progress(delivery: DeliveryId, progress: &Progress, writes: &mut Vec<Write>) {
     let Progress {
         under_way,
         sent_again,
         retries,
+        concluded,
+        sent_under,
     } = progress;
-    let value = Encoder::new(VERSION)
-        .byte(u8::from(under_way))
-        .number(sent_again.into())
-        .number(retries.into())
+    let value = Encoder::new(PROGRESS_VERSION)
+        .byte(u8::from(*under_way))
+        .number((*sent_again).into())
+        .number((*retries).into())
+        .number((*concluded).into())
+        .each(sent_under.as_slice(), |encoder, mark| encoder.text(mark))
         .finish();
     writes.push(Write::Put {
         table: PROGRESS,
@@ -208,11 +218,21 @@ fn decode_mailbox(decoder: &mut Decoder) -> Result<Option<Address>, Problem> {
 
 fn decode_progress(record: &Record) -> Result<Progress, RestoreError> {
     let times = |number| u32::try_from(number).map_err(|_| "a count is too large");
-    encoding::decode(PROGRESS, record, VERSION, |_, decoder| {
-        Ok(Progress {
+    encoding::decode(PROGRESS, record, PROGRESS_VERSION, |version, decoder| {
+        let mut progress = Progress {
             under_way: decoder.flag()?,
             sent_again: times(decoder.number()?)?,
             retries: times(decoder.number()?)?,
-        })
+            ..Progress::default()
+        };
+        if version >= 2 {
+            progress.concluded = times(decoder.number()?)?;
+            let mut marks = decoder.each(Decoder::text)?;
+            progress.sent_under = marks.pop();
+            if !marks.is_empty() {
+                return Err("it was sent under two marks");
+            }
+        }
+        Ok(progress)
     })
 }

@@ -1,6 +1,9 @@
-//! The SMTP channel a client has open, if any: one submission at a time.
+//! The base dialect: the SMTP channel a client has open, if any; one submission at a time.
 
-use super::{Client, ConnectionState, Error, Timeout, settlement::Delivery, submission::Work};
+use super::{
+    Client, ConnectionState, Error, Timeout, dialect::Dialect, settlement::Delivery,
+    spool::is_written_down, submission::Work,
+};
 use crate::{
     CloseCode, Deadline, Time,
     mail::wire::{self, ChannelError, Message},
@@ -88,15 +91,16 @@ impl Client {
         self.keep(&entry, true);
         self.say(&Message::ChannelOpen);
         self.enter(now, ConnectionState::ChannelOpening);
-        self.channel = Channel::Opening {
+        let until = now.after(self.config.timeouts.channel);
+        self.set_channel(Channel::Opening {
             entry,
             started: now,
-            until: now.after(self.config.timeouts.channel),
-        };
+            until,
+        });
     }
 
     pub(super) fn channel_ready(&mut self, now: Time) {
-        self.channel = match mem::replace(&mut self.channel, Channel::None) {
+        let channel = match self.take_channel() {
             Channel::Opening { entry, started, .. } => {
                 self.enter(now, ConnectionState::ChannelReady);
                 let host_name = self.config.host_name.clone();
@@ -117,11 +121,12 @@ impl Client {
             }
             other => other,
         };
+        self.set_channel(channel);
         self.fill_channel(now);
     }
 
     pub(super) fn channel_bytes(&mut self, now: Time, bytes: &[u8]) {
-        if let Channel::Ready { conversation, .. } = &mut self.channel {
+        if let Dialect::Base(Channel::Ready { conversation, .. }) = &mut self.dialect {
             conversation.handle_bytes(bytes);
             self.fill_channel(now);
             self.settle_channel(now);
@@ -131,15 +136,14 @@ impl Client {
     /// Hands out what the dialogue has to say, as far as the transport keeps up, and nothing before it is written down that
     /// the message may have been sent. From the end of data on it is the server that takes the time.
     pub(super) fn fill_channel(&mut self, now: Time) {
-        if !self.may_speak() {
-            return;
-        }
         while self.uplink.unwritten_bytes() < WINDOW
-            && let Channel::Ready {
+            && let Dialect::Base(Channel::Ready {
+                entry,
                 conversation,
                 until,
                 ..
-            } = &mut self.channel
+            }) = &mut self.dialect
+            && is_written_down(self.spool.as_ref(), entry)
         {
             let was_past = conversation.is_past_end_of_data();
             let Some(bytes) = conversation.poll_output(CHUNK) else {
@@ -159,7 +163,7 @@ impl Client {
 
     /// Settles the submission as soon as its dialogue has an outcome.
     fn settle_channel(&mut self, now: Time) {
-        let (entry, started, conversation) = match mem::replace(&mut self.channel, Channel::None) {
+        let (entry, started, conversation) = match self.take_channel() {
             Channel::Ready {
                 entry,
                 started,
@@ -167,7 +171,7 @@ impl Client {
                 ..
             } if conversation.outcome().is_some() => (entry, started, conversation),
             undecided => {
-                self.channel = undecided;
+                self.set_channel(undecided);
                 return;
             }
         };
@@ -190,12 +194,15 @@ impl Client {
         let reason = reason.map(String::from);
         self.say(&Message::ChannelClosed { reason });
         let until = now.after(self.config.timeouts.channel);
-        self.channel = Channel::Closing { until };
+        self.set_channel(Channel::Closing { until });
     }
 
     /// The relay says that the channel is over.
     pub(super) fn channel_closed(&mut self, now: Time, reason: Option<String>) {
-        match self.channel {
+        let Dialect::Base(channel) = &self.dialect else {
+            return;
+        };
+        match channel {
             // Before the channel is ready this can only be about an earlier one.
             Channel::None | Channel::Opening { .. } => {}
             Channel::Closing { .. } => self.channel_over(now),
@@ -215,10 +222,10 @@ impl Client {
 
     /// The relay refuses the channel or takes it away.
     pub(super) fn channel_failed(&mut self, now: Time, error: ChannelError) {
-        if matches!(self.channel, Channel::None) {
-            return;
-        }
-        let delivery = self.channel.abandon();
+        let delivery = match &mut self.dialect {
+            Dialect::Base(Channel::None) | Dialect::Durable(_) => return,
+            Dialect::Base(channel) => channel.abandon(),
+        };
         if let Some((entry, in_doubt)) = delivery {
             self.enter(now, ConnectionState::ChannelError);
             self.unsuccessful(now, entry, in_doubt, Error::Channel(error));
@@ -228,7 +235,7 @@ impl Client {
 
     /// It could not be written down that the message may have been sent, so it is not sent now.
     pub(super) fn break_off_channel(&mut self, now: Time) {
-        if let Some((entry, _)) = self.channel.abandon() {
+        if let Some((entry, _)) = self.take_channel().abandon() {
             self.enter(now, ConnectionState::ChannelError);
             self.leave_channel(now, Some("not now"));
             self.put_back(entry);
@@ -236,26 +243,25 @@ impl Client {
     }
 
     fn channel_over(&mut self, now: Time) {
-        self.channel = Channel::None;
+        self.set_channel(Channel::None);
         self.enter(now, ConnectionState::Authenticated);
     }
 
     pub(super) fn channel_timeout(&mut self, now: Time) {
-        if self
-            .channel
-            .deadline()
-            .is_none_or(|deadline| deadline.at > now)
-        {
+        let Dialect::Base(channel) = &mut self.dialect else {
+            return;
+        };
+        if channel.deadline().is_none_or(|deadline| deadline.at > now) {
             return;
         }
-        let timeout = match &self.channel {
+        let timeout = match channel {
             Channel::Ready { conversation, .. } if conversation.is_past_end_of_data() => {
                 Timeout::Outcome
             }
             Channel::Ready { .. } => Timeout::Message,
             _ => Timeout::Channel,
         };
-        match self.channel.abandon() {
+        match channel.abandon() {
             Some((entry, in_doubt)) => {
                 self.enter(now, ConnectionState::ChannelError);
                 self.leave_channel(now, Some("timeout"));
@@ -266,6 +272,19 @@ impl Client {
                 self.uplink.close(CloseCode::GOING_AWAY, "timeout");
                 self.link_lost(now, Error::Timeout(timeout), None);
             }
+        }
+    }
+
+    fn take_channel(&mut self) -> Channel {
+        match &mut self.dialect {
+            Dialect::Base(channel) => mem::replace(channel, Channel::None),
+            Dialect::Durable(_) => Channel::None,
+        }
+    }
+
+    fn set_channel(&mut self, to: Channel) {
+        if let Dialect::Base(channel) = &mut self.dialect {
+            *channel = to;
         }
     }
 

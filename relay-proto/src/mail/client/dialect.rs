@@ -1,0 +1,186 @@
+//! Which of the two dialects a client speaks, with what is under way in it.
+
+use super::{
+    Client, Error, base::Channel, durable::Durable, settlement::Delivery, spool::is_written_down,
+};
+use crate::{
+    Deadline, Frame, Time,
+    mail::{
+        DeliveryId,
+        wire::{self, DurableGrant, DurableRequest},
+    },
+    outbox::Entry,
+};
+use alloc::{boxed::Box, vec::Vec};
+
+/// Decided by the relay's answer to the API key on each link. Until a relay grants the durable dialect it is the base one.
+#[derive(Debug)]
+pub(super) enum Dialect {
+    /// One channel at a time, which ends with the link.
+    Base(Channel),
+    /// A session with many channels. It outlives its links, and is here for as long as it is wanted.
+    Durable(Box<Durable>),
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self::Base(Channel::None)
+    }
+}
+
+impl Dialect {
+    /// Whether submissions are out of the queue and not settled.
+    pub(super) fn has_deliveries(&self) -> bool {
+        match self {
+            Self::Base(channel) => channel.has_delivery(),
+            Self::Durable(durable) => durable.has_sendings(),
+        }
+    }
+
+    /// Whether nothing is under way and no end of anything is awaited.
+    pub(super) fn is_at_rest(&self) -> bool {
+        match self {
+            Self::Base(channel) => matches!(channel, Channel::None),
+            Self::Durable(durable) => !durable.has_sendings(),
+        }
+    }
+
+    /// Whether another submission may be sent now, where the relay knows us.
+    pub(super) fn has_vacancy(&self) -> bool {
+        match self {
+            Self::Base(channel) => matches!(channel, Channel::None),
+            Self::Durable(durable) => durable.has_vacancy(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        match self {
+            Self::Base(channel) => channel.deadline(),
+            Self::Durable(durable) => durable.deadline(),
+        }
+    }
+
+    /// Ends all that is under way: what it is about, in the order of its sending, and whether it may have been delivered.
+    pub(super) fn abandon(&mut self) -> Vec<(Entry<Delivery>, bool)> {
+        match core::mem::take(self) {
+            Self::Base(mut channel) => channel.abandon().into_iter().collect(),
+            Self::Durable(durable) => durable
+                .into_entries()
+                .map(|entry| {
+                    let may_be_delivered = entry.item.sent_under.is_some();
+                    (entry, may_be_delivered)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Client {
+    /// How to ask for the durable dialect, where it is wanted: to go on in the session there is, if it has not expired
+    /// unused, or in a new one.
+    pub(super) fn durable_request(&mut self, now: Time) -> Option<DurableRequest> {
+        if let Dialect::Durable(durable) = &mut self.dialect {
+            match durable.request(now) {
+                Some(resume) => return Some(resume),
+                None => self.dialect = Dialect::default(),
+            }
+        }
+        self.config.durable.then_some(DurableRequest::New)
+    }
+
+    /// The relay has answered in which dialect to go on on this link.
+    ///
+    /// # Errors
+    ///
+    /// Where the grant cannot be true.
+    pub(super) fn choose_dialect(
+        &mut self,
+        now: Time,
+        grant: Option<DurableGrant>,
+    ) -> Result<(), wire::Violation> {
+        let Some(grant) = grant.filter(|_| self.config.durable) else {
+            self.give_up_session(Some("the relay has no sessions any more".into()));
+            return Ok(());
+        };
+        let Some(link) = self.uplink.link() else {
+            return Ok(());
+        };
+        if let Dialect::Durable(durable) = &mut self.dialect {
+            if durable.id() == grant.session && grant.gone.is_none() {
+                return self.resume(now, link, grant);
+            }
+            self.give_up_session(grant.gone.clone());
+        }
+        let durable = Durable::granted(now, link, grant, &self.config)?;
+        self.dialect = Dialect::Durable(Box::new(durable));
+        Ok(())
+    }
+
+    /// What the relay says in the dialect of this link.
+    pub(super) fn handle_dialect_frame(&mut self, now: Time, frame: Frame) {
+        let result = match &self.dialect {
+            Dialect::Base(_) => match wire::decode(&frame) {
+                Ok(Some(message)) => {
+                    self.handle_message(now, message);
+                    Ok(())
+                }
+                Ok(None) => Ok(()),
+                Err(violation) => Err(violation),
+            },
+            Dialect::Durable(_) => self.handle_session_frame(now, &frame),
+        };
+        if let Err(violation) = result {
+            self.break_with_relay(now, violation);
+        }
+    }
+
+    /// Leaves a relay that breaks the protocol; a session with it is over, since the two will never agree again.
+    pub(super) fn break_with_relay(&mut self, now: Time, violation: wire::Violation) {
+        self.give_up_session(Some(violation.reason.clone()));
+        self.uplink.close(violation.code, &violation.reason);
+        self.link_lost(now, Error::Protocol(violation), None);
+    }
+
+    /// Begins to send a submission.
+    pub(super) fn begin(&mut self, now: Time, entry: Entry<Delivery>) {
+        match &self.dialect {
+            Dialect::Base(_) => self.open_channel(now, entry),
+            Dialect::Durable(_) => self.begin_sending(now, entry),
+        }
+    }
+
+    /// Hands out what there is to say, as far as the transport keeps up.
+    pub(super) fn flush(&mut self, now: Time) {
+        match &mut self.dialect {
+            Dialect::Base(_) => self.fill_channel(now),
+            Dialect::Durable(durable) => durable.flush(
+                now,
+                &mut self.uplink,
+                |entry| is_written_down(self.spool.as_ref(), entry),
+                &self.config.timeouts,
+            ),
+        }
+    }
+
+    pub(super) fn dialect_timeout(&mut self, now: Time) {
+        match &self.dialect {
+            Dialect::Base(_) => self.channel_timeout(now),
+            Dialect::Durable(_) => self.sendings_timeout(now),
+        }
+    }
+
+    /// It could not be written down that a submission may have been sent, so it is not sent now.
+    pub(super) fn break_off(&mut self, now: Time, delivery: DeliveryId) {
+        match &self.dialect {
+            Dialect::Base(channel) => {
+                if channel
+                    .entry()
+                    .is_some_and(|entry| entry.item.id == delivery)
+                {
+                    self.break_off_channel(now);
+                }
+            }
+            Dialect::Durable(_) => self.break_off_sending(now, delivery),
+        }
+    }
+}

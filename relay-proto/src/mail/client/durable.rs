@@ -1,0 +1,465 @@
+//! The durable dialect: a session with a relay, and a channel of it for each submission under way.
+
+use super::{ClientConfig, Timeouts, settlement::Delivery, submission::Work};
+use crate::{
+    CloseCode, Deadline, Frame, LinkId, Time,
+    channels::{Channels, ChannelsConfig},
+    link::Uplink,
+    mail::{
+        DeliveryId,
+        wire::{DurableGrant, DurableRequest, Violation, Word, encode_word},
+    },
+    outbox::Entry,
+    session::{Body, RetentionLimits, Session, SessionId},
+    smtp::{Capabilities, Conversation, Flight, ScriptRun},
+};
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    string::{String, ToString},
+};
+use bytes::Bytes;
+use core::time::Duration;
+
+/// How many bytes of content are encoded at a time: a frame of a channel, so that channels take turns and what is urgent
+/// waits for no more.
+const CHUNK: usize = 16 << 10;
+
+/// How many bytes may wait for the transport before more is handed out: enough to keep a fast link busy between two
+/// wake-ups. What is not handed out can still be overtaken.
+const WINDOW: usize = 128 << 10;
+
+/// How many links in a row may be lost without anything having got through before the session is given up: what it would
+/// send first may be what the links break at.
+const FRUITLESS_LINKS: u32 = 3;
+
+/// The shortest time between two signs of life, whatever the relay asks for.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A session and what is under way in it.
+#[derive(Debug)]
+pub(super) struct Durable {
+    id: SessionId,
+    session: Session,
+    channels: Channels,
+    /// By channel, in the order of sending.
+    sendings: BTreeMap<u64, Sending>,
+    most: usize,
+    capabilities: Capabilities,
+    ledger_mark: String,
+    heartbeat: Duration,
+    /// When to show life on the link there is.
+    beat_at: Time,
+    /// The relay takes nothing new; its clients are to come back over so long.
+    draining: Option<Duration>,
+    /// What had got through, in either direction, when the last link was lost.
+    got_through: (u64, u64),
+    fruitless_links: u32,
+}
+
+/// A submission on a channel of its own.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) entry: Entry<Delivery>,
+    pub(super) started: Time,
+    pub(super) conversation: Box<dyn Conversation>,
+    /// Where the relay's ledger stood when the channel was opened, which is no later than the end of data.
+    mark: String,
+    /// The relay has begun to work on it.
+    pub(super) is_ready: bool,
+    /// Counts only while there is a link.
+    until: Time,
+}
+
+impl Sending {
+    /// What it is about. Where the end of data was handed out and nobody knows what became of it, it says so.
+    pub(super) fn into_entry(self) -> Entry<Delivery> {
+        let Self {
+            mut entry,
+            conversation,
+            mark,
+            ..
+        } = self;
+        if conversation.is_past_end_of_data() {
+            entry.item.sent_under.get_or_insert(mark);
+        }
+        entry
+    }
+
+    fn patience(&self, timeouts: &Timeouts) -> Duration {
+        if self.conversation.is_past_end_of_data() {
+            timeouts.outcome
+        } else {
+            timeouts.message
+        }
+    }
+}
+
+fn violation(reason: impl ToString) -> Violation {
+    Violation {
+        code: CloseCode::PROTOCOL_ERROR,
+        reason: reason.to_string(),
+    }
+}
+
+impl Durable {
+    /// A new session, on this link.
+    pub(super) fn granted(
+        now: Time,
+        link: LinkId,
+        grant: DurableGrant,
+        config: &ClientConfig,
+    ) -> Result<Self, Violation> {
+        let mut session = Session::new(now, grant.expires_in, RetentionLimits::default());
+        session
+            .attach(link, grant.receive_next)
+            .map_err(violation)?;
+        let granted = usize::try_from(grant.max_channels).unwrap_or(usize::MAX);
+        let most = config.max_channels.max(1).min(granted);
+        let channels = Channels::new(ChannelsConfig {
+            max_channels: most,
+            window: grant.window,
+            peer_window: grant.window,
+            frame: CHUNK,
+            ..ChannelsConfig::default()
+        });
+        let mut durable = Self {
+            id: grant.session,
+            session,
+            channels,
+            sendings: BTreeMap::new(),
+            most,
+            capabilities: Capabilities::default(),
+            ledger_mark: String::new(),
+            heartbeat: SHORTEST_HEARTBEAT,
+            beat_at: now,
+            draining: None,
+            got_through: (0, 1),
+            fruitless_links: 0,
+        };
+        durable.take_terms(now, grant)?;
+        Ok(durable)
+    }
+
+    /// What holds on this link.
+    fn take_terms(&mut self, now: Time, grant: DurableGrant) -> Result<(), Violation> {
+        if !grant.capabilities.pipelining || !grant.capabilities.chunking {
+            return Err(violation(
+                "the durable dialect is granted without PIPELINING and CHUNKING",
+            ));
+        }
+        self.session.set_expiry(grant.expires_in);
+        self.capabilities = grant.capabilities;
+        self.ledger_mark = grant.ledger_mark;
+        self.heartbeat = grant.heartbeat.max(SHORTEST_HEARTBEAT);
+        self.beat_at = now.after(self.heartbeat);
+        self.draining = None;
+        Ok(())
+    }
+
+    /// Goes on on another link. All patience begins anew: the time without a link was nobody's fault on the channels.
+    pub(super) fn resumed(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        grant: DurableGrant,
+        timeouts: &Timeouts,
+    ) -> Result<(), Violation> {
+        let receive_next = grant.receive_next;
+        self.take_terms(now, grant)?;
+        self.session.attach(link, receive_next).map_err(violation)?;
+        for sending in self.sendings.values_mut() {
+            sending.until = now.after(sending.patience(timeouts));
+        }
+        Ok(())
+    }
+
+    /// How to ask for this session; none where it has expired and nobody misses it. One with something under way is asked for
+    /// however late it is, since the relay's word decides.
+    pub(super) fn request(&mut self, now: Time) -> Option<DurableRequest> {
+        if self.sendings.is_empty() {
+            self.session.handle_timeout(now);
+        }
+        (!self.session.is_gone()).then(|| DurableRequest::Resume {
+            session: self.id,
+            receive_next: self.session.receive_next(),
+        })
+    }
+
+    /// The link is lost; whether the session should be given up, since it gets nowhere.
+    pub(super) fn link_lost(&mut self, now: Time) -> bool {
+        let Some(link) = self.session.link() else {
+            return false;
+        };
+        self.session.detach(now, link);
+        let got_through = (self.session.acknowledged(), self.session.receive_next());
+        let (waiting, _) = self.session.unacknowledged();
+        if waiting > 0 && got_through == self.got_through {
+            self.fruitless_links += 1;
+        } else {
+            self.fruitless_links = 0;
+        }
+        self.got_through = got_through;
+        self.fruitless_links >= FRUITLESS_LINKS
+    }
+
+    /// The client leaves the link.
+    pub(super) fn leave(&mut self, now: Time) {
+        if let Some(link) = self.session.link() {
+            self.session.detach(now, link);
+        }
+    }
+
+    pub(super) const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(super) const fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    pub(super) const fn ledger_mark(&self) -> &String {
+        &self.ledger_mark
+    }
+
+    // ---- what is under way ----
+
+    pub(super) fn has_sendings(&self) -> bool {
+        !self.sendings.is_empty()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.sendings.len()
+    }
+
+    pub(super) fn any_ready(&self) -> bool {
+        self.sendings.values().any(|sending| sending.is_ready)
+    }
+
+    pub(super) fn has_vacancy(&self) -> bool {
+        self.draining.is_none() && self.sendings.len() < self.most
+    }
+
+    /// Over which time to come back, where the relay wants to be left and nothing keeps us.
+    pub(super) fn dismissed(&self) -> Option<Duration> {
+        self.draining.filter(|_| self.sendings.is_empty())
+    }
+
+    pub(super) const fn draining(&self) -> Option<Duration> {
+        self.draining
+    }
+
+    pub(super) fn drain(&mut self, spread: Option<Duration>) {
+        self.draining = Some(spread.unwrap_or_default());
+    }
+
+    pub(super) fn sending(&mut self, channel: u64) -> Option<&mut Sending> {
+        self.sendings.get_mut(&channel)
+    }
+
+    /// The channel a delivery is on.
+    pub(super) fn channel_of(&self, delivery: DeliveryId) -> Option<u64> {
+        let mut sendings = self.sendings.iter();
+        sendings
+            .find(|(_, sending)| sending.entry.item.id == delivery)
+            .map(|(channel, _)| *channel)
+    }
+
+    /// Opens a channel for a submission. There has to be a [vacancy](Self::has_vacancy); otherwise it comes back.
+    pub(super) fn open(
+        &mut self,
+        now: Time,
+        entry: Entry<Delivery>,
+        conversation: Box<dyn Conversation>,
+        timeouts: &Timeouts,
+    ) -> Result<(), Entry<Delivery>> {
+        let Ok(channel) = self.channels.open(entry.priority) else {
+            return Err(entry);
+        };
+        self.say(&Word::Open {
+            channel,
+            delivery: entry.item.name(),
+            sent_under: entry.item.sent_under.clone(),
+        });
+        let sending = Sending {
+            entry,
+            started: now,
+            conversation,
+            mark: self.ledger_mark.clone(),
+            is_ready: false,
+            until: now.after(timeouts.message),
+        };
+        self.sendings.insert(channel, sending);
+        Ok(())
+    }
+
+    /// Ends a channel with our word; what of it has not left is not sent any more.
+    pub(super) fn close(&mut self, channel: u64, reason: Option<&str>) -> Option<Sending> {
+        let sending = self.sendings.remove(&channel)?;
+        self.channels.close(channel);
+        self.say(&Word::Closed {
+            channel,
+            reason: reason.map(String::from),
+            outcome: None,
+        });
+        Some(sending)
+    }
+
+    /// The relay has ended a channel.
+    pub(super) fn closed(&mut self, channel: u64) -> Option<Sending> {
+        self.channels.close(channel);
+        self.sendings.remove(&channel)
+    }
+
+    /// Everything under way, in the order of its sending.
+    pub(super) fn into_entries(self) -> impl DoubleEndedIterator<Item = Entry<Delivery>> {
+        self.sendings.into_values().map(Sending::into_entry)
+    }
+
+    fn say(&mut self, word: &Word) {
+        self.channels.announce(encode_word(word));
+    }
+
+    // ---- receiving ----
+
+    /// What is new in a message from the link.
+    pub(super) fn receive(&mut self, frame: &Frame) -> Result<Option<Body<Bytes>>, Violation> {
+        let Frame::Binary(message) = frame else {
+            return Err(violation("a text message within a session"));
+        };
+        let Some(link) = self.session.link() else {
+            return Ok(None);
+        };
+        let delivery = self
+            .session
+            .handle_frame(link, message)
+            .map_err(violation)?;
+        // It is worked off before anything else happens, and this client lives as long as its sessions.
+        Ok(delivery.map(|delivery| {
+            self.session.take_over(delivery.seq);
+            delivery.body
+        }))
+    }
+
+    /// Takes what the server says on a channel; whether that settles it.
+    pub(super) fn handle_bytes(&mut self, channel: u64, bytes: &[u8]) -> Result<bool, Violation> {
+        let is_ours = self.channels.received(channel, bytes.len());
+        if !is_ours.map_err(violation)? {
+            return Ok(false);
+        }
+        let Some(sending) = self.sendings.get_mut(&channel) else {
+            return Ok(false);
+        };
+        sending.is_ready = true;
+        sending.conversation.handle_bytes(bytes);
+        let is_settled = sending.conversation.outcome().is_some();
+        self.channels.consumed(channel, bytes.len());
+        Ok(is_settled)
+    }
+
+    pub(super) fn handle_credit(&mut self, channel: u64, bytes: u64) -> Result<(), Violation> {
+        self.channels.granted(channel, bytes).map_err(violation)
+    }
+
+    // ---- sending ----
+
+    /// Hands out what there is to say, as far as the link takes it; of a submission nothing before `may_speak`, which says
+    /// whether it is written down that it may have been sent.
+    pub(super) fn flush(
+        &mut self,
+        now: Time,
+        uplink: &mut Uplink,
+        may_speak: impl Fn(&Entry<Delivery>) -> bool,
+        timeouts: &Timeouts,
+    ) {
+        if self.session.link().is_none() {
+            return;
+        }
+        while let Some((channel, bytes)) = self.channels.poll_grant() {
+            self.say(&Word::Credit { channel, bytes });
+        }
+        while uplink.unwritten_bytes() < WINDOW {
+            self.fill(now, &may_speak, timeouts);
+            if let Some(body) = self.channels.poll(self.session.room()) {
+                self.session
+                    .send(body.borrowed())
+                    .expect("there is room for it");
+            }
+            let Some(frame) = self.session.poll_frame() else {
+                return;
+            };
+            uplink.send(Frame::Binary(frame));
+            self.beat_at = now.after(self.heartbeat);
+        }
+    }
+
+    /// Gives each channel on which nothing waits the next piece of its conversation.
+    fn fill(
+        &mut self,
+        now: Time,
+        may_speak: impl Fn(&Entry<Delivery>) -> bool,
+        timeouts: &Timeouts,
+    ) {
+        let all = ChannelsConfig::default().buffer;
+        for (&channel, sending) in &mut self.sendings {
+            if self.channels.room(channel) < all || !may_speak(&sending.entry) {
+                continue;
+            }
+            let was_past = sending.conversation.is_past_end_of_data();
+            let Some(bytes) = sending.conversation.poll_output(CHUNK) else {
+                continue;
+            };
+            if !was_past && sending.conversation.is_past_end_of_data() {
+                sending.until = now.after(timeouts.outcome);
+            }
+            self.channels
+                .write(channel, bytes)
+                .expect("nothing waits there, so any number of bytes is taken");
+        }
+    }
+
+    // ---- time ----
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.session.link()?;
+        let sendings = self.sendings.values().map(|sending| {
+            let past = sending.conversation.is_past_end_of_data();
+            Some(Deadline {
+                at: sending.until,
+                timer: if past { "outcome" } else { "message" },
+            })
+        });
+        let beat = Deadline {
+            at: self.beat_at,
+            timer: "beat",
+        };
+        Deadline::earliest(sendings.chain([Some(beat)]))
+    }
+
+    /// Shows life where it is time to.
+    pub(super) fn beat(&mut self, now: Time) {
+        if self.session.link().is_some() && self.beat_at <= now {
+            self.session.beat();
+            self.beat_at = now.after(self.heartbeat);
+        }
+    }
+
+    /// A channel whose time is over.
+    pub(super) fn overdue(&self, now: Time) -> Option<u64> {
+        self.session.link()?;
+        let mut sendings = self.sendings.iter();
+        sendings
+            .find(|(_, sending)| sending.until <= now)
+            .map(|(channel, _)| *channel)
+    }
+}
+
+/// What is to be said on the channel of a submission.
+pub(super) fn conversation(work: &Work, offered: &Capabilities) -> Box<dyn Conversation> {
+    match work {
+        Work::Message { envelope, content } => {
+            Box::new(Flight::new(offered, envelope.clone(), content.clone()))
+        }
+        Work::Script(script) => Box::new(ScriptRun::behind_hello(script.clone())),
+    }
+}
