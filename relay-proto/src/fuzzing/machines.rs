@@ -57,7 +57,9 @@ const CLIENT_FRAMES: [&str; 5] = [
     r#"{"type":"SMTP_CHANNEL_READY"}"#,
 ];
 
-const RELAY_FRAMES: [&str; 8] = [
+const RELAY_FRAMES: [&str; 10] = [
+    r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"00000000000000000000000000000001","receiveNext":1,"expiresInMs":1000,"heartbeatMs":1000,"maxChannels":2,"window":100,"ledgerMark":"a","capabilities":["PIPELINING","CHUNKING","SIZE 1000"]}}"#,
+    r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"00000000000000000000000000000002","receiveNext":1,"expiresInMs":1000,"heartbeatMs":1000,"maxChannels":9,"window":9000,"ledgerMark":"b","capabilities":["PIPELINING","CHUNKING"],"gone":"x"}}"#,
     r#"{"type":"AUTHENTICATE_RESPONSE","success":true}"#,
     r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"limits":{"maxMessageBytes":20,"maxRecipients":1}}"#,
     r#"{"type":"AUTHENTICATE_RESPONSE","success":false,"error":"no"}"#,
@@ -66,6 +68,20 @@ const RELAY_FRAMES: [&str; 8] = [
     r#"{"type":"SMTP_CHANNEL_CLOSED"}"#,
     r#"{"type":"SMTP_CHANNEL_ERROR","error":"busy","code":421,"retryAfterMs":100}"#,
     r#"{"type":"SMTP_CHANNEL_ERROR","error":"no","code":550}"#,
+];
+
+const RELAY_WORDS: [&str; 11] = [
+    r#"{"type":"SMTP_CHANNEL_READY","channelId":1}"#,
+    r#"{"type":"SMTP_CHANNEL_CREDIT","channelId":1,"bytes":1000}"#,
+    r#"{"type":"SMTP_CHANNEL_CREDIT","channelId":2,"bytes":9007199254740991}"#,
+    r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1}"#,
+    r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":2,"outcome":{"inDoubt":true}}"#,
+    r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":1,"outcome":{"reply":"250 ok\r\n"}}"#,
+    r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":2,"outcome":{"reply":"451 no\r\n"}}"#,
+    r#"{"type":"SMTP_CHANNEL_ERROR","channelId":1,"error":"no","code":550}"#,
+    r#"{"type":"SMTP_CHANNEL_ERROR","channelId":2,"error":"later","retryAfterMs":100}"#,
+    r#"{"type":"RELAY_DRAINING","deadlineMs":1000,"spreadMs":1000}"#,
+    r#"{"type":"SOMETHING_NEW"}"#,
 ];
 
 /// However clients, upstream and application behave, the relay keeps to its contract, reports every link once in
@@ -231,10 +247,30 @@ pub fn mail_client(input: &[u8]) {
 }
 
 fn say_to_client(_is_stream: bool, choices: &mut Choices<'_>) -> Frame {
-    match choices.byte() % 4 {
-        0 | 1 => text(choices, &RELAY_FRAMES),
-        _ => encode(&Message::FromServer(stream(choices, &REPLIES))),
+    match choices.byte() % 8 {
+        0..=2 => text(choices, &RELAY_FRAMES),
+        3 | 4 => encode(&Message::FromServer(stream(choices, &REPLIES))),
+        _ => in_session(choices),
     }
+}
+
+/// A frame of a session; as long as it is short, its number has a chance to be the next one.
+fn in_session(choices: &mut Choices<'_>) -> Frame {
+    let header = [choices.byte() % 3, choices.byte() % 8, choices.byte() % 8];
+    let channel = [choices.byte() % 4];
+    let body = match header[0] {
+        0 => Vec::new(),
+        1 => RELAY_WORDS[usize::from(choices.byte()) % RELAY_WORDS.len()]
+            .as_bytes()
+            .to_vec(),
+        _ => [&channel[..], &stream(choices, &REPLIES)].concat(),
+    };
+    let header = if header[0] == 0 {
+        &[0, header[2]][..]
+    } else {
+        &header
+    };
+    Frame::Binary([header, &body].concat().into())
 }
 
 fn submission(choices: &mut Choices<'_>) -> Submission {

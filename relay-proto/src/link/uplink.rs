@@ -113,6 +113,11 @@ impl Uplink {
         self.opened
     }
 
+    /// How many attempts there were since the peer last proved itself.
+    pub(crate) const fn attempts(&self) -> u32 {
+        self.backoff.attempt()
+    }
+
     /// Bytes of frames handed out and received.
     pub(crate) const fn traffic(&self) -> (u64, u64) {
         (self.bytes_sent, self.bytes_received)

@@ -61,7 +61,8 @@ pub struct Timeouts {
     /// From asking for a channel to its readiness, and from its end to the relay's word for it: 10 s. In the durable dialect
     /// neither is waited for.
     pub channel: Duration,
-    /// From leaving the queue to the end of data: 60 s. Raise it for large messages on slow links.
+    /// From leaving the queue to the end of data: 60 s. Raise it for large messages on slow links. In the durable dialect, where
+    /// messages share the link, without any sign that it goes on: a piece of 16 KiB that leaves, credit, a reply.
     pub message: Duration,
     /// From the end of data to the final reply: 10 minutes (RFC 5321, section 4.5.3.2.6). A client that gives up earlier
     /// sends again what is delivered all the same; a relay that is gone is found out by its silence long before.

@@ -15,6 +15,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 /// Decided by the relay's answer to the API key on each link. Until a relay grants the durable dialect it is the base one.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a client has only one")]
 pub(super) enum Dialect {
     /// One channel at a time, which ends with the link.
     Base(Channel),
@@ -45,11 +46,11 @@ impl Dialect {
         }
     }
 
-    /// Whether another submission may be sent now, where the relay knows us.
-    pub(super) fn has_vacancy(&self) -> bool {
+    /// Whether another submission may be sent now, where the relay knows us and so many may be under way.
+    pub(super) fn has_vacancy(&self, abreast: usize) -> bool {
         match self {
             Self::Base(channel) => matches!(channel, Channel::None),
-            Self::Durable(durable) => durable.has_vacancy(),
+            Self::Durable(durable) => durable.has_vacancy(abreast),
         }
     }
 

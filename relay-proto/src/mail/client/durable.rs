@@ -25,13 +25,16 @@ use core::time::Duration;
 /// waits for no more.
 const CHUNK: usize = 16 << 10;
 
+/// What a chunk has more in its frame: its command, the envelope of most messages, and the line ends that were bare.
+const OVERHEAD: usize = 1 << 10;
+
 /// How many bytes may wait for the transport before more is handed out: enough to keep a fast link busy between two
 /// wake-ups. What is not handed out can still be overtaken.
 const WINDOW: usize = 128 << 10;
 
-/// How many links in a row may be lost without anything having got through before the session is given up: what it would
-/// send first may be what the links break at.
-const FRUITLESS_LINKS: u32 = 3;
+/// How many links in a row may be lost without anything having got through before what was being sent makes way: it may be
+/// what the links break at.
+pub(super) const FRUITLESS_LINKS: u32 = 3;
 
 /// The shortest time between two signs of life, whatever the relay asks for.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -86,6 +89,13 @@ impl Sending {
         entry
     }
 
+    /// The relay works on it, so there is patience anew until the end of data is sent.
+    fn goes_on(&mut self, now: Time, timeouts: &Timeouts) {
+        if !self.conversation.is_past_end_of_data() {
+            self.until = now.after(timeouts.message);
+        }
+    }
+
     fn patience(&self, timeouts: &Timeouts) -> Duration {
         if self.conversation.is_past_end_of_data() {
             timeouts.outcome
@@ -120,7 +130,7 @@ impl Durable {
             max_channels: most,
             window: grant.window,
             peer_window: grant.window,
-            frame: CHUNK,
+            frame: CHUNK + OVERHEAD,
             ..ChannelsConfig::default()
         });
         let mut durable = Self {
@@ -236,8 +246,8 @@ impl Durable {
         self.sendings.values().any(|sending| sending.is_ready)
     }
 
-    pub(super) fn has_vacancy(&self) -> bool {
-        self.draining.is_none() && self.sendings.len() < self.most
+    pub(super) fn has_vacancy(&self, abreast: usize) -> bool {
+        self.draining.is_none() && self.sendings.len() < self.most.min(abreast)
     }
 
     /// Over which time to come back, where the relay wants to be left and nothing keeps us.
@@ -272,9 +282,9 @@ impl Durable {
         entry: Entry<Delivery>,
         conversation: Box<dyn Conversation>,
         timeouts: &Timeouts,
-    ) -> Result<(), Entry<Delivery>> {
+    ) -> Option<Entry<Delivery>> {
         let Ok(channel) = self.channels.open(entry.priority) else {
-            return Err(entry);
+            return Some(entry);
         };
         self.say(&Word::Open {
             channel,
@@ -290,7 +300,7 @@ impl Durable {
             until: now.after(timeouts.message),
         };
         self.sendings.insert(channel, sending);
-        Ok(())
+        None
     }
 
     /// Ends a channel with our word; what of it has not left is not sent any more.
@@ -342,7 +352,13 @@ impl Durable {
     }
 
     /// Takes what the server says on a channel; whether that settles it.
-    pub(super) fn handle_bytes(&mut self, channel: u64, bytes: &[u8]) -> Result<bool, Violation> {
+    pub(super) fn handle_bytes(
+        &mut self,
+        now: Time,
+        channel: u64,
+        bytes: &[u8],
+        timeouts: &Timeouts,
+    ) -> Result<bool, Violation> {
         let is_ours = self.channels.received(channel, bytes.len());
         if !is_ours.map_err(violation)? {
             return Ok(false);
@@ -351,13 +367,23 @@ impl Durable {
             return Ok(false);
         };
         sending.is_ready = true;
+        sending.goes_on(now, timeouts);
         sending.conversation.handle_bytes(bytes);
         let is_settled = sending.conversation.outcome().is_some();
         self.channels.consumed(channel, bytes.len());
         Ok(is_settled)
     }
 
-    pub(super) fn handle_credit(&mut self, channel: u64, bytes: u64) -> Result<(), Violation> {
+    pub(super) fn handle_credit(
+        &mut self,
+        now: Time,
+        channel: u64,
+        bytes: u64,
+        timeouts: &Timeouts,
+    ) -> Result<(), Violation> {
+        if let Some(sending) = self.sendings.get_mut(&channel) {
+            sending.goes_on(now, timeouts);
+        }
         self.channels.granted(channel, bytes).map_err(violation)
     }
 
@@ -405,13 +431,11 @@ impl Durable {
             if self.channels.room(channel) < all || !may_speak(&sending.entry) {
                 continue;
             }
-            let was_past = sending.conversation.is_past_end_of_data();
             let Some(bytes) = sending.conversation.poll_output(CHUNK) else {
                 continue;
             };
-            if !was_past && sending.conversation.is_past_end_of_data() {
-                sending.until = now.after(timeouts.outcome);
-            }
+            // Others share the link, so what counts is that it goes on.
+            sending.until = now.after(sending.patience(timeouts));
             self.channels
                 .write(channel, bytes)
                 .expect("nothing waits there, so any number of bytes is taken");

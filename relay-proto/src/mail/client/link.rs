@@ -1,6 +1,6 @@
 //! The life of the client's link: introduction, loss, another attempt.
 
-use super::{Client, ConnectionState, Error, Event, dialect::Dialect};
+use super::{Client, ConnectionState, Error, Event, dialect::Dialect, durable::FRUITLESS_LINKS};
 use crate::{
     CloseCode, Closure, Frame, OpenError, Time,
     link::{Change, LinkError},
@@ -134,6 +134,9 @@ impl Client {
         match &mut self.dialect {
             Dialect::Base(channel) => match channel.abandon() {
                 Some((entry, true)) => self.in_doubt(entry, error.clone()),
+                Some((entry, false)) if self.uplink.attempts() >= FRUITLESS_LINKS => {
+                    self.send_last(now, entry, error.clone());
+                }
                 Some((entry, false)) => self.put_back(entry),
                 None => {}
             },

@@ -51,6 +51,8 @@ pub struct Client {
     uplink: Uplink,
     outbox: Outbox<Delivery>,
     dialect: Dialect,
+    /// How many submissions may be under way at once, where there is more than one channel.
+    abreast: usize,
     /// None: what is accepted is held in memory only.
     spool: Option<Spool>,
     limits: Limits,
@@ -94,8 +96,9 @@ impl Client {
             life: Life::Running,
             uplink: Uplink::new(config.uplink()),
             outbox: Outbox::new(config.queue),
-            config,
             dialect: Dialect::default(),
+            abreast: config.max_channels.max(1),
+            config,
             spool: None,
             limits: Limits::default(),
             idle_until: None,
@@ -291,7 +294,7 @@ impl Client {
         let writes = self.spool.as_ref().is_none_or(Spool::works);
         while writes
             && self.state.is_authenticated()
-            && self.dialect.has_vacancy()
+            && self.dialect.has_vacancy(self.abreast)
             && let Some(entry) = self.take_acceptable()
         {
             self.begin(now, entry);

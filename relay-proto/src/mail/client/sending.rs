@@ -41,16 +41,14 @@ impl Client {
         }
         let mark = durable.ledger_mark().clone();
         self.keep_marked(&entry, mark);
-        let opened = match self.durable() {
+        let refused = match self.durable() {
             Some(durable) => durable.open(now, entry, conversation, &timeouts),
-            None => Err(entry),
+            None => Some(entry),
         };
-        match opened {
-            Ok(()) if self.state == ConnectionState::Authenticated => {
-                self.enter(now, ConnectionState::ChannelOpening);
-            }
-            Ok(()) => {}
-            Err(entry) => self.put_back(entry),
+        if let Some(entry) = refused {
+            self.put_back(entry);
+        } else if self.state == ConnectionState::Authenticated {
+            self.enter(now, ConnectionState::ChannelOpening);
         }
     }
 
@@ -102,16 +100,17 @@ impl Client {
         }
     }
 
-    /// Gives up a session that gets nowhere, whatever link it is on. Each of its submissions has made a try, so that one at
-    /// which links break cannot hold up the others for ever.
+    /// Gives up a session that gets nowhere, whatever link it is on. Each of its submissions has made a try, and they go on one
+    /// at a time until one gets through, so that one at which links break neither holds up nor takes along the others.
     pub(super) fn break_up_session(&mut self, now: Time, error: &Error) {
         let entries = self.dialect.abandon();
         self.events.push_back(Event::SessionGone {
             reason: Some(String::from("nothing got through on several links")),
             under_way: entries.len(),
         });
+        self.abreast = 1;
         for (entry, _) in entries {
-            self.unsuccessful(now, entry, false, error.clone());
+            self.send_last(now, entry, error.clone());
         }
     }
 
@@ -128,6 +127,7 @@ impl Client {
         };
         // Something new has come through: the link is worth its backoff again.
         self.uplink.start_over();
+        let timeouts = self.config.timeouts;
         match body {
             Body::Control(payload) => match decode_word(&payload)? {
                 Some(word) => self.handle_word(now, word),
@@ -137,7 +137,7 @@ impl Client {
                 let Some(durable) = self.durable() else {
                     return Ok(());
                 };
-                let is_settled = durable.handle_bytes(channel, &payload)?;
+                let is_settled = durable.handle_bytes(now, channel, &payload, &timeouts)?;
                 self.channel_works(now);
                 if is_settled {
                     self.settle_sending(now, channel);
@@ -148,6 +148,7 @@ impl Client {
     }
 
     fn handle_word(&mut self, now: Time, word: Word) -> Result<(), Violation> {
+        let timeouts = self.config.timeouts;
         let Some(durable) = self.durable() else {
             return Ok(());
         };
@@ -160,7 +161,9 @@ impl Client {
                     self.channel_works(now);
                 }
             }
-            Word::Credit { channel, bytes } => durable.handle_credit(channel, bytes)?,
+            Word::Credit { channel, bytes } => {
+                durable.handle_credit(now, channel, bytes, &timeouts)?;
+            }
             Word::Draining { spread, .. } => durable.drain(spread),
             Word::Closed {
                 channel,
@@ -174,8 +177,8 @@ impl Client {
             }
             Word::Error { channel, error } => {
                 if let Some(sending) = durable.closed(channel) {
-                    // What the relay has not begun to work on it has not sent.
-                    let entry = if sending.is_ready {
+                    // What the relay has not begun to work on it has not sent; and it makes up no code for what it has.
+                    let entry = if sending.is_ready && error.code.is_none() {
                         sending.into_entry()
                     } else {
                         sending.entry
@@ -243,6 +246,7 @@ impl Client {
         else {
             return;
         };
+        self.abreast = self.config.max_channels.max(1);
         match sending.conversation.outcome().cloned() {
             Some(Ok(completed)) => {
                 let Sending {

@@ -161,6 +161,24 @@ impl Client {
         self.outbox.put_back(entry, Some(at));
     }
 
+    /// Links were lost again and again while it was being sent: that was a try, and all others come first now.
+    pub(super) fn send_last(&mut self, now: Time, mut entry: Entry<Delivery>, error: Error) {
+        let retries = &mut entry.item.retries;
+        if retries.next_wait(&mut self.random, None).is_none() {
+            return self.fail(entry, error);
+        }
+        self.counts.retried += 1;
+        self.events.push_back(Event::RetryScheduled {
+            id: SubmissionId(entry.id),
+            attempt: entry.item.retries.attempt(),
+            of: self.config.retry.attempts,
+            at: now,
+            error,
+        });
+        self.keep(&entry, false);
+        self.outbox.enter(entry);
+    }
+
     /// The message was sent whole and nobody knows what became of it, or will.
     pub(super) fn in_doubt(&mut self, mut entry: Entry<Delivery>, error: Error) {
         let sending_again = match self.config.in_doubt {

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 mod corners;
 mod diagram;
+mod durable;
 mod links;
 mod settlement;
 mod spool;

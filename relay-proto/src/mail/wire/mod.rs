@@ -17,7 +17,7 @@
 //! Whatever else is wrong is a [`Violation`], which says with what to close the link.
 //!
 //! The durable dialect is asked for with [`DurableRequest`] and granted with [`DurableGrant`]. Its frames are those of a
-//! [session](crate::session); their control frames carry [`Word`]s. Client and relay do not ask for it or grant it yet.
+//! [session](crate::session); their control frames carry [`Word`]s. The client asks for it by default; the relay does not grant it yet.
 
 mod codec;
 mod durable;

@@ -180,3 +180,24 @@ fn limits_are_kept_before_and_after_they_are_known() {
         .unwrap_err();
     assert!(too_large(&refused.why));
 }
+
+#[test]
+fn a_message_at_which_every_link_breaks_lets_the_others_go_first() {
+    let mut bench = Bench::new(|_| {});
+    bench.send_mail();
+    bench.send_mail();
+    for _ in 0..4 {
+        assert_eq!(bench.client().position(SubmissionId(1)), Some(0));
+        bench.authenticate();
+        bench.says(&Message::ChannelReady);
+        bench.server_says("220 relay");
+        bench.cut();
+        bench.elapse("reconnect");
+    }
+    assert_eq!(bench.client().position(SubmissionId(1)), Some(1));
+    bench.authenticate();
+    bench.until_end_of_data();
+    bench.server_says("250 ok");
+    assert_eq!(bench.outcomes(), [(2, Ok(()))]);
+    assert_eq!(bench.client().statistics().retried, 1);
+}
