@@ -5,11 +5,11 @@ use crate::{
     context::Context,
     link::{self, Fact},
     runtime::{sleep, timeout},
-    transport::{ByteStream, Transport, WebSocket},
+    transport::{ByteStream, OnRequest, Transport, WebSocket},
 };
 use futures_util::AsyncWriteExt;
 use relay_proto::Input;
-use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, websocket};
+use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, tls::StreamTls, websocket};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     select,
@@ -20,7 +20,7 @@ use tokio::{
 #[derive(Clone)]
 pub(crate) enum Kind {
     WebSocket(Option<TlsAcceptor>),
-    Stream,
+    Stream(StreamTls),
 }
 
 /// Everything an accepted connection needs.
@@ -61,6 +61,25 @@ pub(crate) async fn accept<R: Runtime>(listener: R::Listener, door: Door) {
     }
 }
 
+/// A connection that is about to become a link.
+enum Entered<R: Runtime> {
+    WebSocket(WebSocket<R>),
+    Stream(ByteStream<R>),
+}
+
+async fn secure<R: Runtime>(socket: R::Socket, tls: Option<TlsAcceptor>) -> io::Result<R::Socket> {
+    match tls {
+        Some(tls) => match R::tls_accept(socket, tls).await {
+            Ok(socket) => Ok(socket),
+            Err((mut socket, error)) => {
+                link::drain(&mut socket).await;
+                Err(error)
+            }
+        },
+        None => Ok(socket),
+    }
+}
+
 impl Door {
     /// Makes a link of a connection and runs it. The permit is held as long as the peer has proved nothing.
     async fn receive<R: Runtime>(
@@ -69,34 +88,33 @@ impl Door {
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
-        let tls = match &self.kind {
-            Kind::WebSocket(tls) => tls.clone(),
-            Kind::Stream => {
-                drop(permit);
-                return self.enter::<R>(peer, ByteStream::<R>::new(socket)).await;
-            }
-        };
         let mut ending = self.ending.clone();
-        let upgraded = timeout::<R, _>(self.context.config.handshake_timeout, async {
-            let socket = match tls {
-                Some(tls) => match R::tls_accept(socket, tls).await {
-                    Ok(socket) => socket,
-                    Err((mut socket, error)) => {
-                        link::drain(&mut socket).await;
-                        return Err(error);
-                    }
-                },
-                None => socket,
-            };
-            self.upgrade::<R>(socket).await
+        let entered = timeout::<R, _>(self.context.config.handshake_timeout, async {
+            match self.kind.clone() {
+                Kind::WebSocket(tls) => {
+                    let socket = secure::<R>(socket, tls).await?;
+                    Ok(Entered::WebSocket(self.upgrade::<R>(socket).await?))
+                }
+                Kind::Stream(tls) => {
+                    let (now, later) = match tls {
+                        StreamTls::None => (None, OnRequest::Never),
+                        StreamTls::Implicit(tls) => (Some(tls), OnRequest::Never),
+                        StreamTls::OnRequest(tls) => (None, OnRequest::Server(tls)),
+                    };
+                    let socket = secure::<R>(socket, now).await?;
+                    let context = Arc::clone(&self.context);
+                    Ok(Entered::Stream(ByteStream::new(socket, later, context)))
+                }
+            }
         });
-        let upgraded = select! {
+        let entered: io::Result<Entered<R>> = select! {
             _ = ending.wait_for(|ending| *ending) => return,
-            upgraded = upgraded => upgraded.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())),
+            entered = entered => entered.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())),
         };
         drop(permit);
-        match upgraded {
-            Ok(websocket) => self.enter::<R>(peer, websocket).await,
+        match entered {
+            Ok(Entered::WebSocket(websocket)) => self.enter::<R>(peer, websocket).await,
+            Ok(Entered::Stream(stream)) => self.enter::<R>(peer, stream).await,
             Err(error) => tracing::debug!(%peer, %error, "connection not accepted"),
         }
     }

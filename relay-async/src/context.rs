@@ -1,7 +1,11 @@
 //! What all tasks of one hub share.
 
 use relay_proto::LinkId;
-use relay_transport::{Config, tls::TlsClients};
+use relay_transport::{
+    Config,
+    tls::{TlsClients, server_name},
+};
+use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
     sync::{
         Arc,
@@ -30,6 +34,15 @@ impl Context {
     /// The id of the next accepted link.
     pub(crate) fn next_accepted(&self) -> LinkId {
         LinkId::accepted(self.accepted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How to be a TLS client of `host`.
+    pub(crate) async fn tls_with(
+        &self,
+        host: &str,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), String> {
+        let clients = self.tls_clients().await?;
+        Ok((Arc::clone(&clients.server), server_name(host)?))
     }
 
     /// How to be a TLS client, made when it is first needed.

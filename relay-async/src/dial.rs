@@ -6,7 +6,7 @@ use crate::{
     happy_eyeballs,
     link::Link,
     runtime::timeout,
-    transport::{ByteStream, WebSocket},
+    transport::{ByteStream, OnRequest, WebSocket},
 };
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use relay_proto::{
@@ -29,10 +29,15 @@ pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Ar
             }
             Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
         },
-        Endpoint::Stream(_) => match connect::<R>(&route, &context).await {
+        Endpoint::Stream(to) => match connect::<R>(&route, &context).await {
             Ok(socket) => {
                 link.report(Input::Opened { link: id }).await;
-                link.run::<R, _>(ByteStream::<R>::new(socket)).await;
+                let tls = match to.is_tls() {
+                    true => OnRequest::Never,
+                    false => OnRequest::Client(to.host().to_owned()),
+                };
+                let stream = ByteStream::<R>::new(socket, tls, Arc::clone(&context));
+                link.run::<R, _>(stream).await;
             }
             Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
         },

@@ -9,7 +9,7 @@ use crate::{
 };
 use futures_util::future::{AbortHandle, abortable};
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
-use relay_transport::Config;
+use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{fmt, marker::PhantomData, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -172,9 +172,9 @@ impl<R: Runtime, M: Machine + 'static, A: 'static> Driver<R, M, A> {
         self.listen(listener, Kind::WebSocket(tls))
     }
 
-    /// Accepts plain byte streams, until the machine ends or the handle is aborted.
-    pub fn listen_stream(&self, listener: R::Listener) -> Listening {
-        self.listen(listener, Kind::Stream)
+    /// Accepts byte streams, with TLS as `tls` says, until the machine ends or the handle is aborted.
+    pub fn listen_stream(&self, listener: R::Listener, tls: StreamTls) -> Listening {
+        self.listen(listener, Kind::Stream(tls))
     }
 
     fn listen(&self, listener: R::Listener, kind: Kind) -> Listening {

@@ -55,6 +55,8 @@ struct Entry {
     handle: Handle,
     /// Stops the opening; none once the link is open.
     opening: Option<AbortHandle>,
+    /// TLS is being started: what was read in clear does not count.
+    securing: bool,
 }
 
 /// Where a run of steps has come to.
@@ -162,8 +164,12 @@ where
                     // The hub that aborts it has no need to be told.
                     let _ = dialling.await;
                 });
-                let opening = Some(opening);
-                self.links.insert(link, Entry { handle, opening });
+                let entry = Entry {
+                    handle,
+                    opening: Some(opening),
+                    securing: false,
+                };
+                self.links.insert(link, entry);
             }
             Action::Send { link, frame } => {
                 if let Some(entry) = self.links.get(&link) {
@@ -171,6 +177,13 @@ where
                     entry.handle.allow(self.pump.machine().read_limit(link));
                     entry.handle.send(frame);
                     self.unsettled.insert(link);
+                }
+            }
+            Action::StartTls { link } => {
+                if let Some(entry) = self.links.get_mut(&link) {
+                    entry.handle.allow(self.pump.machine().read_limit(link));
+                    entry.handle.start_tls();
+                    entry.securing = true;
                 }
             }
             Action::Close { link, code, reason } => match self.links.get(&link) {
@@ -196,15 +209,25 @@ where
             return;
         };
         if let Some(handle) = handle {
-            let opening = None;
-            self.links.insert(link, Entry { handle, opening });
+            let entry = Entry {
+                handle,
+                opening: None,
+                securing: false,
+            };
+            self.links.insert(link, entry);
         }
         let Some(entry) = self.links.get_mut(&link) else {
             return;
         };
         match &input {
             Input::Opened { .. } => entry.opening = None,
-            Input::Frame { .. } => entry.handle.count_received(),
+            Input::Secured { .. } => entry.securing = false,
+            Input::Frame { .. } => {
+                entry.handle.count_received();
+                if entry.securing {
+                    return;
+                }
+            }
             Input::OpenFailed { .. } | Input::Closed { .. } => drop(self.links.remove(&link)),
             _ => {}
         }

@@ -38,6 +38,7 @@ impl From<Input> for Fact {
 
 enum Order {
     Send(Frame),
+    StartTls,
     Close { code: CloseCode, reason: String },
 }
 
@@ -63,6 +64,11 @@ impl Handle {
     pub(crate) fn send(&self, frame: Frame) {
         // A link that has ended needs no order: its `Closed` is on the way.
         let _ = self.orders.send(Order::Send(frame));
+    }
+
+    /// Starts TLS behind what was sent before.
+    pub(crate) fn start_tls(&self) {
+        let _ = self.orders.send(Order::StartTls);
     }
 
     pub(crate) fn close(&self, code: CloseCode, reason: String) {
@@ -96,6 +102,8 @@ pub(crate) struct Link {
     orders: mpsc::UnboundedReceiver<Order>,
     leave: watch::Receiver<Leave>,
     facts: mpsc::Sender<Fact>,
+    /// How many frames have been handed up.
+    handed_up: u64,
     close_timeout: Duration,
 }
 
@@ -117,6 +125,7 @@ pub(crate) fn new(
         orders,
         leave,
         facts,
+        handed_up: 0,
         close_timeout,
     };
     (handle, link)
@@ -124,6 +133,8 @@ pub(crate) fn new(
 
 /// How a conversation came to its end.
 enum End {
+    /// It goes on with TLS.
+    StartTls,
     /// The machine, or the end of the hub, asks for it.
     Asked { code: CloseCode, reason: String },
     /// The peer or the transport ended it.
@@ -141,7 +152,7 @@ impl Link {
     }
 
     /// Runs the link to its end, including the closing handshake, and reports [`Input::Closed`].
-    pub(crate) async fn run<C: Clock, T: Transport>(mut self, mut transport: T) {
+    pub(crate) async fn run<C: Clock, T: Transport>(mut self, transport: T) {
         let (id, facts, close_timeout) = (self.id, self.facts.clone(), self.close_timeout);
         let mut leave = self.leave.clone();
         let overdue = async {
@@ -149,30 +160,56 @@ impl Link {
             let _ = leave.wait_for(|leave| leave.closing).await;
             sleep::<C>(close_timeout).await;
         };
-        let ended = async {
-            let why = match self.converse::<C, T>(&mut transport).await {
+        let ended = self.converse_and_end::<C, T>(transport);
+        let (why, transport) = select! {
+            biased;
+            ended = ended => ended,
+            () = overdue => (Closure::Local, None),
+        };
+        let _ = facts.send(Input::Closed { link: id, why }.into()).await;
+        if let Some(transport) = transport {
+            let _ = timeout::<C, _>(close_timeout, drain(&mut transport.into_socket())).await;
+        }
+    }
+
+    /// The whole life of a link, and its transport where that still works.
+    async fn converse_and_end<C: Clock, T: Transport>(
+        &mut self,
+        mut transport: T,
+    ) -> (Closure, Option<T>) {
+        let why = loop {
+            match self.converse::<C, T>(&mut transport).await {
+                End::StartTls => match self.secure(transport).await {
+                    Ok(secured) => transport = secured,
+                    Err(failed) => return failed,
+                },
                 End::Asked { code, reason } => {
                     transport.say_goodbye(code, &reason).await;
-                    Closure::Local
+                    break Closure::Local;
                 }
                 End::Broken(why) => {
                     // Whether the peer hears it or not, the link has ended.
-                    let _ = timeout::<C, _>(close_timeout, transport.answer(&why)).await;
-                    why
+                    let _ = timeout::<C, _>(self.close_timeout, transport.answer(&why)).await;
+                    break why;
                 }
-            };
-            let transport_works = !matches!(why, Closure::Lost { .. });
-            (why, transport_works)
+            }
         };
-        let (why, transport_works) = select! {
+        let works = !matches!(why, Closure::Lost { .. });
+        (why, works.then_some(transport))
+    }
+
+    /// The transport with TLS, unless the machine or the hub ends meanwhile.
+    async fn secure<T: Transport>(&mut self, transport: T) -> Result<T, (Closure, Option<T>)> {
+        let secured = select! {
             biased;
-            ended = ended => ended,
-            () = overdue => (Closure::Local, false),
+            // An error says that the hub has ended.
+            _ = self.leave.wait_for(|leave| leave.closing) => Err((Closure::Local, None)),
+            secured = transport.start_tls() => secured,
         };
-        let _ = facts.send(Input::Closed { link: id, why }.into()).await;
-        if transport_works {
-            let _ = timeout::<C, _>(close_timeout, drain(&mut transport.into_socket())).await;
+        if secured.is_ok() {
+            self.report(Input::Secured { link: self.id }).await;
         }
+        secured
     }
 
     /// Reads and writes at the same time until one side has enough.
@@ -182,6 +219,7 @@ impl Link {
             orders,
             leave,
             facts,
+            handed_up,
             close_timeout,
         } = self;
         // Both halves run in this one task and hold the lock only while they poll, so it is never contended.
@@ -212,7 +250,7 @@ impl Link {
         select! {
             biased;
             end = writing => end,
-            why = reader.run(leave) => End::Broken(why),
+            why = reader.run(leave, handed_up) => End::Broken(why),
         }
     }
 }
@@ -276,6 +314,11 @@ impl<T: Transport> Writer<'_, T> {
                         .await?;
                         written += 1;
                     }
+                    Order::StartTls => {
+                        // What may be behind it, an order to close, has been announced as well.
+                        asked = Some(End::StartTls);
+                        break;
+                    }
                     Order::Close { code, reason } => {
                         asked = Some(End::Asked { code, reason });
                         break;
@@ -308,8 +351,7 @@ struct Reader<'a, T> {
 
 impl<T: Transport> Reader<'_, T> {
     /// Hands up frames as far as the hub allows, until the peer or the transport ends the link.
-    async fn run(&self, leave: &mut watch::Receiver<Leave>) -> Closure {
-        let mut handed_up = 0;
+    async fn run(&self, leave: &mut watch::Receiver<Leave>, handed_up: &mut u64) -> Closure {
         loop {
             let Leave { limit, frames, .. } = *leave.borrow_and_update();
             let read = with(self.transport, |transport, context| {
@@ -322,7 +364,7 @@ impl<T: Transport> Reader<'_, T> {
                     // The hub has ended; the writer sees that, too, and says goodbye.
                     Err(_) => std::future::pending().await,
                 },
-                frame = read, if limit > 0 && handed_up < frames => frame,
+                frame = read, if limit > 0 && *handed_up < frames => frame,
             };
             let frame = match frame {
                 Ok(frame) => frame,
@@ -331,9 +373,9 @@ impl<T: Transport> Reader<'_, T> {
             if matches!(frame, Frame::Ping(_)) {
                 self.pinged.notify_one();
             }
-            handed_up += 1;
             let link = self.id;
             let _ = self.facts.send(Input::Frame { link, frame }.into()).await;
+            *handed_up += 1;
         }
     }
 }

@@ -18,6 +18,7 @@ struct Calls {
     waiting: VecDeque<Frame>,
     limits: Vec<usize>,
     writing_fails: bool,
+    flushes_before_tls: Option<usize>,
 }
 
 struct Counting {
@@ -60,6 +61,13 @@ impl Transport for Counting {
     async fn say_goodbye(&mut self, _: CloseCode, _: &str) {}
 
     async fn answer(&mut self, _: &Closure) {}
+
+    async fn start_tls(self) -> Result<Self, (Closure, Option<Self>)> {
+        let mut calls = self.counts.0.lock().unwrap();
+        calls.flushes_before_tls = Some(calls.flushes);
+        drop(calls);
+        Ok(self)
+    }
 
     fn into_socket(self) -> Self::Socket {
         Cursor::default()
@@ -192,4 +200,18 @@ async fn what_the_peer_said_last_is_heard_although_it_reads_no_more() {
         panic!("the link is not closed");
     };
     assert_eq!(why, broken_pipe());
+}
+
+#[tokio::test]
+async fn tls_starts_when_all_before_it_is_flushed_and_the_conversation_goes_on() {
+    let mut rig = rig();
+    rig.handle.send(frame(0));
+    rig.handle.start_tls();
+    rig.start();
+    assert!(matches!(rig.next().await, Some(Input::Written { .. })));
+    assert!(matches!(rig.next().await, Some(Input::Secured { .. })));
+    assert_eq!(rig.counts.0.lock().unwrap().flushes_before_tls, Some(1));
+    rig.handle.send(frame(1));
+    assert!(matches!(rig.next().await, Some(Input::Written { .. })));
+    assert_eq!(rig.counts.0.lock().unwrap().taken, [frame(0), frame(1)]);
 }

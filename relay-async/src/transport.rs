@@ -1,20 +1,22 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
-use crate::Runtime;
+use crate::{Runtime, context::Context as Shared, runtime::timeout};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
 use relay_transport::{PIECE, fault, websocket};
+use rustls::ServerConfig;
 use std::{
     cell::RefCell,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tungstenite::Message;
 
 /// One open connection, as the link's task drives it.
-pub(crate) trait Transport: Send {
+pub(crate) trait Transport: Send + Sized {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send;
 
     /// The next frame of at most `limit` bytes. Cancel-safe. Not called again after an error.
@@ -38,6 +40,10 @@ pub(crate) trait Transport: Send {
 
     /// Tells the peer how its end of the link was understood. The caller bounds the time.
     fn answer(&mut self, why: &Closure) -> impl Future<Output = ()> + Send;
+
+    /// The same with TLS, once the handshake is over. Not called before everything is flushed. Where it fails, what is there
+    /// still to hear the peer out: TLS has told it why.
+    fn start_tls(self) -> impl Future<Output = Result<Self, (Closure, Option<Self>)>> + Send;
 
     /// What is below.
     fn into_socket(self) -> Self::Socket;
@@ -97,6 +103,10 @@ impl<R: Runtime> Transport for WebSocket<R> {
         }
     }
 
+    async fn start_tls(self) -> Result<Self, (Closure, Option<Self>)> {
+        Err((fault::tls_not_prepared(), Some(self)))
+    }
+
     fn into_socket(self) -> R::Socket {
         R::into_socket(self.0)
     }
@@ -113,6 +123,17 @@ impl<R: Runtime> WebSocket<R> {
 pub(crate) struct ByteStream<R: Runtime> {
     socket: R::Socket,
     unwritten: BytesMut,
+    tls: OnRequest,
+    context: Arc<Shared>,
+}
+
+/// What TLS a byte stream can start when the machine asks for it.
+pub(crate) enum OnRequest {
+    Never,
+    /// With this certificate.
+    Server(Arc<ServerConfig>),
+    /// With a certificate of this host.
+    Client(String),
 }
 
 thread_local! {
@@ -121,10 +142,31 @@ thread_local! {
 }
 
 impl<R: Runtime> ByteStream<R> {
-    pub(crate) fn new(socket: R::Socket) -> Self {
+    pub(crate) fn new(socket: R::Socket, tls: OnRequest, context: Arc<Shared>) -> Self {
         Self {
             socket,
             unwritten: BytesMut::new(),
+            tls,
+            context,
+        }
+    }
+
+    async fn secure(
+        socket: R::Socket,
+        tls: OnRequest,
+        context: &Shared,
+    ) -> Result<R::Socket, (Closure, Option<R::Socket>)> {
+        match tls {
+            OnRequest::Never => Err((fault::tls_not_prepared(), Some(socket))),
+            OnRequest::Server(config) => R::tls_accept(socket, config)
+                .await
+                .map_err(|(socket, error)| (fault::tls_on_link(&error), Some(socket))),
+            OnRequest::Client(host) => match context.tls_with(&host).await {
+                Ok((config, name)) => R::tls_connect(socket, name, config)
+                    .await
+                    .map_err(|error| (fault::tls_on_link(&error), None)),
+                Err(detail) => Err((fault::not_secured(detail), Some(socket))),
+            },
         }
     }
 
@@ -192,6 +234,18 @@ impl<R: Runtime> Transport for ByteStream<R> {
     }
 
     async fn answer(&mut self, _why: &Closure) {}
+
+    async fn start_tls(self) -> Result<Self, (Closure, Option<Self>)> {
+        let context = self.context;
+        let again = |socket| Self::new(socket, OnRequest::Never, Arc::clone(&context));
+        let patience = context.config.handshake_timeout;
+        let securing = Self::secure(self.socket, self.tls, &context);
+        match timeout::<R, _>(patience, securing).await {
+            Some(Ok(socket)) => Ok(again(socket)),
+            Some(Err((why, socket))) => Err((why, socket.map(again))),
+            None => Err((fault::tls_too_slow(), None)),
+        }
+    }
 
     fn into_socket(self) -> R::Socket {
         self.socket

@@ -5,7 +5,7 @@ use crate::{
     transport::{ByteStream, Transport, WebSocket},
 };
 use mio::net::{TcpListener, TcpStream};
-use relay_transport::{fault, websocket};
+use relay_transport::{fault, tls::StreamTls, websocket};
 use rustls::ServerConfig;
 use std::{
     io::{self, Read, Write},
@@ -24,7 +24,17 @@ use tungstenite::{
 #[derive(Clone)]
 pub(crate) enum Kind {
     WebSocket(Option<Arc<ServerConfig>>),
-    Stream,
+    Stream(StreamTls),
+}
+
+impl Kind {
+    /// What TLS is started with when the machine asks for it.
+    pub(crate) fn on_request(&self) -> Option<Arc<ServerConfig>> {
+        match self {
+            Self::Stream(StreamTls::OnRequest(tls)) => Some(Arc::clone(tls)),
+            _ => None,
+        }
+    }
 }
 
 /// A listener, and how many of its connections have proved nothing yet.
@@ -45,8 +55,15 @@ pub(crate) struct Guest {
 
 enum Stage {
     Arrived(TcpStream, Kind),
-    Securing(Socket),
+    Securing(Socket, Above),
     Upgrading(Box<MidHandshake<ServerHandshake<Lent, NoCallback>>>, Lent),
+}
+
+/// What comes behind TLS.
+#[derive(Clone, Copy)]
+enum Above {
+    WebSocket,
+    Stream,
 }
 
 /// Where the reception of a guest has come to.
@@ -74,34 +91,49 @@ impl Guest {
     /// Goes on as far as the socket allows.
     pub(crate) fn proceed(self) -> Reception {
         match self.stage {
-            Stage::Arrived(tcp, Kind::Stream) => {
-                Reception::Open(Box::new(ByteStream::new(Socket::Plain(tcp))))
+            Stage::Arrived(tcp, kind) => {
+                let (above, tls) = match kind {
+                    Kind::WebSocket(tls) => (Above::WebSocket, tls),
+                    Kind::Stream(StreamTls::Implicit(tls)) => (Above::Stream, Some(tls)),
+                    Kind::Stream(StreamTls::None | StreamTls::OnRequest(_)) => {
+                        (Above::Stream, None)
+                    }
+                };
+                let socket = match tls {
+                    Some(tls) => Socket::server(tcp, tls),
+                    None => Ok(Socket::Plain(tcp)),
+                };
+                match socket {
+                    Ok(socket) => Self::secure(self.peer, socket, above, self.config),
+                    Err(error) => Reception::Refused(io::Error::other(error), None),
+                }
             }
-            Stage::Arrived(tcp, Kind::WebSocket(None)) => {
-                Self::secure(self.peer, Socket::Plain(tcp), self.config)
-            }
-            Stage::Arrived(tcp, Kind::WebSocket(Some(tls))) => match Socket::server(tcp, tls) {
-                Ok(socket) => Self::secure(self.peer, socket, self.config),
-                Err(error) => Reception::Refused(io::Error::other(error), None),
-            },
-            Stage::Securing(socket) => Self::secure(self.peer, socket, self.config),
+            Stage::Securing(socket, above) => Self::secure(self.peer, socket, above, self.config),
             Stage::Upgrading(handshake, lent) => {
                 Self::upgraded(self.peer, handshake.handshake(), lent, self.config)
             }
         }
     }
 
-    fn secure(peer: SocketAddr, mut socket: Socket, config: WebSocketConfig) -> Reception {
+    fn secure(
+        peer: SocketAddr,
+        mut socket: Socket,
+        above: Above,
+        config: WebSocketConfig,
+    ) -> Reception {
         match socket.handshake() {
-            Poll::Ready(Ok(())) => {
-                let lent = Lent(Arc::new(Mutex::new(socket)));
-                let handshake = accept_with_config(lent.clone(), Some(config));
-                Self::upgraded(peer, handshake, lent, config)
-            }
+            Poll::Ready(Ok(())) => match above {
+                Above::Stream => Reception::Open(Box::new(ByteStream::new(socket))),
+                Above::WebSocket => {
+                    let lent = Lent(Arc::new(Mutex::new(socket)));
+                    let handshake = accept_with_config(lent.clone(), Some(config));
+                    Self::upgraded(peer, handshake, lent, config)
+                }
+            },
             // TLS has told the peer why; heard out, it gets to read that.
             Poll::Ready(Err(error)) => Reception::Refused(error, Some(socket)),
             Poll::Pending => {
-                let stage = Stage::Securing(socket);
+                let stage = Stage::Securing(socket, above);
                 Reception::Waiting(Self {
                     peer,
                     stage,

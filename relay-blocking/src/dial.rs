@@ -2,13 +2,13 @@
 
 use crate::{
     attempts::Attempts,
-    socket::{Socket, would_block},
+    socket::{Security, Socket, would_block},
     transport::{ByteStream, Transport, WebSocket},
 };
 use bytes::{Buf, Bytes};
 use mio::{Interest, Registry, Token, net::TcpStream};
 use relay_proto::{
-    Endpoint, OpenError,
+    Closure, Endpoint, OpenError,
     proxy::{Answer, Connect},
 };
 use relay_transport::{
@@ -90,6 +90,13 @@ impl Preparation {
             config: Arc::clone(&self.config),
         });
         Ok((plan, addresses))
+    }
+
+    /// What TLS with `host` on an open link takes.
+    pub(crate) fn secure(&self, host: &str) -> Result<Security, Closure> {
+        let clients = self.tls().map_err(fault::not_secured)?;
+        let name = server_name(host).map_err(fault::not_secured)?;
+        Ok(Security::Client(clients.server, name))
     }
 
     /// The TLS clients, made when they are first needed.

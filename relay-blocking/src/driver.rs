@@ -9,7 +9,7 @@ use crate::{
 };
 use mio::{Poll, Token, Waker};
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
-use relay_transport::Config;
+use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{
     fmt, io,
@@ -267,7 +267,7 @@ impl<M: Machine + 'static, A: 'static> Driver<M, A> {
         self.listen(listener, Kind::WebSocket(tls))
     }
 
-    /// Accepts plain byte streams, until the machine ends or the handle is aborted.
+    /// Accepts byte streams, with TLS as `tls` says, until the machine ends or the handle is aborted.
     ///
     /// # Errors
     ///
@@ -276,8 +276,8 @@ impl<M: Machine + 'static, A: 'static> Driver<M, A> {
     /// # Panics
     ///
     /// On the thread the machine runs on, where it would wait for itself.
-    pub fn listen_stream(&self, listener: TcpListener) -> io::Result<Listening> {
-        self.listen(listener, Kind::Stream)
+    pub fn listen_stream(&self, listener: TcpListener, tls: StreamTls) -> io::Result<Listening> {
+        self.listen(listener, Kind::Stream(tls))
     }
 
     fn listen(&self, listener: TcpListener, kind: Kind) -> io::Result<Listening> {

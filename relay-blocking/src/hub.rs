@@ -2,15 +2,16 @@
 
 use crate::{
     dial::Preparation,
-    network::{Network, Owner},
+    network::{Network, OnRequest, Owner},
     report::{Report, Reporter},
+    socket::Security,
     workers::Workers,
 };
 use relay_proto::{
     Action, Application, Deadline, Endpoint, Input, LinkId, Machine, Pump, Step, Time,
     storage::{BatchId, Storage, StorageError, Write},
 };
-use relay_transport::FAR;
+use relay_transport::{FAR, fault};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -158,6 +159,7 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
         match action {
             Action::Open { link, endpoint } => self.open(link, endpoint),
             Action::Send { link, frame } => self.network.send(link, frame),
+            Action::StartTls { link } => self.start_tls(link),
             Action::Close { link, code, reason } => {
                 let abandoned = self.network.close(link, code, reason);
                 self.tell(abandoned);
@@ -184,7 +186,7 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
     }
 
     fn open(&mut self, link: LinkId, endpoint: Endpoint) {
-        self.network.open(link);
+        self.network.open(link, &endpoint);
         let (preparation, reporter) = (Arc::clone(&self.preparation), self.reporter.clone());
         let name = endpoint.to_string();
         let looking_up = self.workers.run(move || {
@@ -193,10 +195,33 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
             let _ = reporter.report(Report::Found { link, found });
         });
         if let Err(error) = looking_up {
-            let failed = Err(relay_transport::fault::unreachable(name, &error));
+            let failed = Err(fault::unreachable(name, &error));
             let failed = self.network.connect(link, failed);
             self.tell(failed);
         }
+    }
+
+    fn start_tls(&mut self, link: LinkId) {
+        let security = match self.network.tls_on_request(link) {
+            Some(OnRequest::Server(tls)) => Ok(Security::Server(tls)),
+            Some(OnRequest::Client(host)) => {
+                let (preparation, reporter) =
+                    (Arc::clone(&self.preparation), self.reporter.clone());
+                let preparing = self.workers.run(move || {
+                    let security = Box::new(preparation.secure(&host));
+                    // A hub that has ended has no use for it.
+                    let _ = reporter.report(Report::Prepared { link, security });
+                });
+                match preparing {
+                    Ok(()) => return,
+                    Err(error) => Err(fault::not_secured(error)),
+                }
+            }
+            Some(OnRequest::Never | OnRequest::Due(_)) => Err(fault::tls_not_prepared()),
+            None => return,
+        };
+        let ended = self.network.start_tls(link, security);
+        self.tell(ended);
     }
 
     /// Lets a link write and read, within bounds, and the machine react.
@@ -237,6 +262,10 @@ impl<M: Machine, A: Application<M>> Hub<M, A> {
                 Report::Found { link, found } => {
                     let failed = self.network.connect(link, *found);
                     self.tell(failed);
+                }
+                Report::Prepared { link, security } => {
+                    let ended = self.network.start_tls(link, *security);
+                    self.tell(ended);
                 }
                 Report::Stored { batch, result } => {
                     self.tell(Some(Input::Stored { batch, result }));

@@ -74,7 +74,7 @@ pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{
     Config, HeaderError, Headers, proxies_from_environment, seed,
     tls::{
-        ClientCertificate, TlsError, certificates_from_pem,
+        ClientCertificate, StreamTls, TlsError, certificates_from_pem,
         mutual_server_config as mutual_tls_acceptor, server_config as tls_acceptor,
     },
 };

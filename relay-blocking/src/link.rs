@@ -17,6 +17,8 @@ pub(crate) enum News {
     Frame(Frame),
     /// The oldest frame not yet reported has been written.
     Written,
+    /// What was sent before TLS is written: the socket is free for it.
+    ReadyForTls,
     /// Nothing follows.
     Closed(Closure),
     /// Nothing yet; ask again.
@@ -45,6 +47,8 @@ pub(crate) struct Link {
     to_flush: bool,
     /// How the machine wants the link to end, once everything is written.
     asked: Option<(CloseCode, String)>,
+    /// TLS is to be started once everything is written. Nothing is read until then, and nothing sent.
+    awaits_tls: bool,
     close_timeout: Duration,
     overdue: Option<Instant>,
 }
@@ -59,14 +63,20 @@ impl Link {
             written: 0,
             to_flush: false,
             asked: None,
+            awaits_tls: false,
             close_timeout,
             overdue: None,
         }
     }
 
-    /// Queues a frame, unless the machine has asked for the end.
+    /// Starts TLS after what was sent on the link before.
+    pub(crate) const fn start_tls(&mut self) {
+        self.awaits_tls = true;
+    }
+
+    /// Queues a frame, unless the machine has asked for the end, or for TLS, which comes first.
     pub(crate) fn send(&mut self, frame: Frame) {
-        if self.asked.is_none() {
+        if self.asked.is_none() && !self.awaits_tls {
             self.outgoing.push_back(frame);
         }
     }
@@ -117,6 +127,15 @@ impl Link {
                     self.transport.say_goodbye(*code, reason);
                     self.stage = Stage::Leaving;
                     return Poll::Ready(News::Nothing);
+                }
+                if self.awaits_tls {
+                    let ready = !self.to_flush
+                        && matches!(self.stage, Stage::Conversing)
+                        && std::mem::take(&mut self.awaits_tls);
+                    return match ready {
+                        true => Poll::Ready(News::ReadyForTls),
+                        false => Poll::Pending,
+                    };
                 }
                 self.read(limit)
             }

@@ -7,7 +7,7 @@ use crate::{
     hub::Hub,
 };
 use relay_proto::{Application, Machine, Time, storage::Storage};
-use relay_transport::Config;
+use relay_transport::{Config, tls::StreamTls};
 use std::{fmt, io, net::TcpListener, sync::mpsc, time::Instant};
 
 /// A machine and its application without a thread of their own: whoever holds them runs them by waiting.
@@ -97,13 +97,13 @@ impl<M: Machine, A: Application<M>> Local<M, A> {
         self.listen(listener, Kind::WebSocket(tls))
     }
 
-    /// Accepts plain byte streams, until the machine ends.
+    /// Accepts byte streams, with TLS as `tls` says, until the machine ends.
     ///
     /// # Errors
     ///
     /// Where the system cannot watch the listener.
-    pub fn listen_stream(&mut self, listener: TcpListener) -> io::Result<()> {
-        self.listen(listener, Kind::Stream)
+    pub fn listen_stream(&mut self, listener: TcpListener, tls: StreamTls) -> io::Result<()> {
+        self.listen(listener, Kind::Stream(tls))
     }
 
     fn listen(&mut self, listener: TcpListener, kind: Kind) -> io::Result<()> {

@@ -1,5 +1,9 @@
 //! All sockets of one hub: who they belong to, which have something to do, and which take too long.
 
+mod secure;
+
+pub(crate) use secure::OnRequest;
+
 use crate::{
     accept::{Door, Guest, Kind, Reception},
     dial::{Dialling, Found, Opening, Registration},
@@ -7,7 +11,7 @@ use crate::{
     socket::Socket,
 };
 use mio::{Events, Interest, Poll, Registry, Token, net::TcpListener};
-use relay_proto::{CloseCode, Frame, Input, LinkId, OpenError};
+use relay_proto::{CloseCode, Closure, Endpoint, Frame, Input, LinkId, OpenError};
 use relay_transport::{Config, PAUSE_AFTER_FAILED_ACCEPT, fault};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +38,7 @@ struct Entry {
     token: Token,
     state: State,
     overdue: Option<Instant>,
+    tls: OnRequest,
 }
 
 enum State {
@@ -41,6 +46,8 @@ enum State {
     Dialling(Dialling, Option<Instant>),
     Guest(Guest, Token),
     Open(Link),
+    /// TLS is being started on what was open.
+    Securing(Socket),
     /// Nothing is left but to hear the peer out.
     Draining(Socket),
 }
@@ -126,12 +133,8 @@ impl Network {
         token
     }
 
-    fn enter(&mut self, link: LinkId, token: Token, state: State, overdue: Option<Instant>) {
-        let entry = Entry {
-            token,
-            state,
-            overdue,
-        };
+    fn enter(&mut self, link: LinkId, entry: Entry) {
+        let overdue = entry.overdue;
         self.entries.insert(link, entry);
         if let Some(at) = overdue {
             self.alarms.insert((at, Owner::Link(link)));
@@ -179,14 +182,17 @@ impl Network {
     }
 
     /// A link the machine wants; [`connect`](Self::connect) goes on when its host is found.
-    pub(crate) fn open(&mut self, link: LinkId) {
-        let token = self.new_token(Owner::Link(link));
-        self.enter(
-            link,
-            token,
-            State::Dialling(Dialling::LookingUp, None),
-            None,
-        );
+    pub(crate) fn open(&mut self, link: LinkId, endpoint: &Endpoint) {
+        let entry = Entry {
+            token: self.new_token(Owner::Link(link)),
+            state: State::Dialling(Dialling::LookingUp, None),
+            overdue: None,
+            tls: match endpoint {
+                Endpoint::Stream(to) if !to.is_tls() => OnRequest::Client(to.host().to_owned()),
+                Endpoint::Stream(_) | Endpoint::WebSocket(_) => OnRequest::Never,
+            },
+        };
+        self.enter(link, entry);
     }
 
     /// Goes on with an opening whose host has been looked up; says so where it has failed.
@@ -259,6 +265,11 @@ impl Network {
                 let why = OpenError::Abandoned;
                 Some(Input::OpenFailed { link, why })
             }
+            State::Securing(_) => {
+                self.forget(link);
+                let why = Closure::Local;
+                Some(Input::Closed { link, why })
+            }
             State::Guest(..) | State::Draining(_) => None,
         }
     }
@@ -277,11 +288,16 @@ impl Network {
                     News::Frame(frame) => Some(Input::Frame { link, frame }),
                     News::Written => Some(Input::Written { link }),
                     News::Nothing => None,
+                    News::ReadyForTls => self.secure(link),
                     News::Closed(why) => {
-                        self.drain_open(link, !matches!(why, relay_proto::Closure::Lost { .. }));
+                        self.drain_socket(link, !matches!(why, Closure::Lost { .. }));
                         Some(Input::Closed { link, why })
                     }
                 })
+            }
+            State::Securing(socket) => {
+                let handshake = socket.handshake();
+                handshake.map(|handshake| self.secured(link, handshake))
             }
             State::Draining(socket) => match socket.discard() {
                 task::Poll::Pending => task::Poll::Pending,
@@ -305,24 +321,30 @@ impl Network {
     }
 
     /// Ends our direction of a link that has closed, and hears the peer out where its socket still works.
-    fn drain_open(&mut self, link: LinkId, works: bool) {
+    fn drain_socket(&mut self, link: LinkId, works: bool) {
         let Some(entry) = self.entries.remove(&link) else {
             return;
         };
-        let (token, before) = (entry.token, entry.overdue);
-        if let Some(at) = before {
+        let token = entry.token;
+        if let Some(at) = entry.overdue {
             self.alarms.remove(&(at, Owner::Link(link)));
         }
         match entry.state {
             State::Open(open) if works => self.drain(link, token, open.into_socket()),
+            State::Securing(socket) if works => self.drain(link, token, socket),
             _ => drop(self.owners.remove(&token)),
         }
     }
 
     fn drain(&mut self, link: LinkId, token: Token, mut socket: Socket) {
         if socket.shutdown().is_ok() {
-            let overdue = Some(Instant::now() + self.config.close_timeout);
-            self.enter(link, token, State::Draining(socket), overdue);
+            let entry = Entry {
+                token,
+                state: State::Draining(socket),
+                overdue: Some(Instant::now() + self.config.close_timeout),
+                tls: OnRequest::Never,
+            };
+            self.enter(link, entry);
         } else {
             self.owners.remove(&token);
         }
@@ -334,6 +356,7 @@ impl Network {
             token,
             state: State::Guest(guest, door),
             overdue,
+            tls,
         }) = self.entries.remove(&link)
         else {
             return task::Poll::Pending;
@@ -346,13 +369,19 @@ impl Network {
                     token,
                     state,
                     overdue,
+                    tls,
                 };
                 self.entries.insert(link, entry);
                 return task::Poll::Pending;
             }
             Reception::Open(transport) => {
-                let open = Link::new(transport, self.config.close_timeout);
-                self.enter(link, token, State::Open(open), overdue);
+                let entry = Entry {
+                    token,
+                    state: State::Open(Link::new(transport, self.config.close_timeout)),
+                    overdue,
+                    tls,
+                };
+                self.enter(link, entry);
                 self.set_overdue(link, None);
                 self.leave_door(door);
                 let peer = Some(peer.ip().to_canonical());
@@ -391,6 +420,10 @@ impl Network {
         match state {
             State::Open(open) => {
                 let why = open.expire();
+                Some(Input::Closed { link, why })
+            }
+            State::Securing(_) => {
+                let why = fault::tls_too_slow();
                 Some(Input::Closed { link, why })
             }
             State::Guest(guest, door) => {
@@ -480,9 +513,17 @@ impl Network {
             self.leave_door(door);
             return;
         }
+        let tls = kind
+            .on_request()
+            .map_or(OnRequest::Never, OnRequest::Server);
         let guest = Guest::new(tcp, peer, kind, self.config.max_frame_bytes);
-        let overdue = Some(Instant::now() + self.config.handshake_timeout);
-        self.enter(link, token, State::Guest(guest, door), overdue);
+        let entry = Entry {
+            token,
+            state: State::Guest(guest, door),
+            overdue: Some(Instant::now() + self.config.handshake_timeout),
+            tls,
+        };
+        self.enter(link, entry);
     }
 
     /// Closes all doors and links.
@@ -492,7 +533,9 @@ impl Network {
         }
         for link in self.entries.keys().copied().collect::<Vec<_>>() {
             match self.entries.get(&link).map(|entry| &entry.state) {
-                Some(State::Dialling(..) | State::Guest(..)) => self.forget(link),
+                Some(State::Dialling(..) | State::Guest(..) | State::Securing(_)) => {
+                    self.forget(link);
+                }
                 _ => drop(self.close(link, CloseCode::GOING_AWAY, String::new())),
             }
         }

@@ -1,9 +1,9 @@
 //! What other threads tell the hub, besides calls.
 
-use crate::{dial::Found, network::Network};
+use crate::{dial::Found, network::Network, socket::Security};
 use mio::Waker;
 use relay_proto::{
-    LinkId, Stopped,
+    Closure, LinkId, Stopped,
     storage::{BatchId, StorageError},
 };
 use std::sync::{Arc, mpsc::Sender};
@@ -11,6 +11,11 @@ use std::sync::{Arc, mpsc::Sender};
 pub(crate) enum Report {
     /// A name lookup is over.
     Found { link: LinkId, found: Box<Found> },
+    /// TLS with the host of a link can start, or cannot.
+    Prepared {
+        link: LinkId,
+        security: Box<Result<Security, Closure>>,
+    },
     /// A batch is stored, or is not.
     Stored {
         batch: BatchId,

@@ -21,6 +21,13 @@ pub(crate) enum Socket {
     Server(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
+/// How TLS begins on a connection.
+#[derive(Clone)]
+pub(crate) enum Security {
+    Client(Arc<ClientConfig>, ServerName<'static>),
+    Server(Arc<ServerConfig>),
+}
+
 /// Tells apart what failed and what only has to wait.
 pub(crate) fn would_block<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
     match result {
@@ -42,6 +49,17 @@ impl Socket {
     pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let connection = ServerConnection::new(config)?;
         Ok(Self::Server(Box::new(StreamOwned::new(connection, tcp))))
+    }
+
+    /// TLS over what was without it so far.
+    pub(crate) fn secure(self, security: Security) -> io::Result<Self> {
+        match (self, security) {
+            // A proxy's TLS may be below.
+            (socket, Security::Client(config, name)) => Self::client(socket, config, name),
+            (Self::Plain(tcp), Security::Server(config)) => Self::server(tcp, config),
+            _ => return Err(io::Error::other("it is in force already")),
+        }
+        .map_err(io::Error::other)
     }
 
     /// Goes on with the TLS handshake; ready at once where there is none.

@@ -1,6 +1,6 @@
 //! The handle and the application, as far as they are this binding's own.
 
-use relay_blocking::{Application, Config, Driver, Stopped, spawn, spawn_with};
+use relay_blocking::{Application, Config, Driver, Stopped, StreamTls, spawn, spawn_with};
 use relay_proto::Time;
 use relay_testkit::Alarm;
 use std::{panic::AssertUnwindSafe, thread};
@@ -37,7 +37,7 @@ fn who_waits_hears_of_a_panic_on_the_thread() {
     driver.finished();
     assert_eq!(driver.call(|_, _, _| ()), Err(Stopped));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    assert!(driver.listen_stream(listener).is_err());
+    assert!(driver.listen_stream(listener, StreamTls::None).is_err());
 }
 
 /// Ends the machine when it rings, with a call of its own.

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod binding;
+#[path = "mail/lettre.rs"]
+mod lettre;
 #[path = "mail/outbox.rs"]
 mod outbox;
 

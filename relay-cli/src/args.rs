@@ -177,7 +177,7 @@ impl Command {
             Self::Send(send) => send.uplink.settle(matches),
             Self::Compose(compose) => compose.uplink.settle(matches),
             Self::Console(console) => console.settle(matches),
-            Self::Bridge(bridge) => bridge.uplink.settle(matches),
+            Self::Bridge(bridge) => bridge.layer.settle(matches),
             Self::Demo | Self::Sendmail(_) => {}
         }
     }

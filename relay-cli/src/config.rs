@@ -4,6 +4,7 @@ use crate::{
     args::{api_key, is_shadowed},
     keys::{self, KeyError},
     rules::{Network, Upstream},
+    uplink::is_this_machine,
 };
 use clap::{ArgMatches, Args, parser::ValueSource};
 use ipnet::IpNet;
@@ -13,11 +14,12 @@ use relay_proto::{
         relay::{Domain, RecipientPattern},
         wire::ApiKey,
     },
-    smtp::HostName,
+    smtp::{Access, Credentials, HostName},
 };
+use relay_tokio::CertificateDer;
 use relay_tokio::TlsAcceptor;
-use relay_transport::tls::{TlsError, mutual_server_config, server_config};
-use serde::{Deserialize, Deserializer};
+use relay_transport::tls::{TlsError, certificates_from_pem, mutual_server_config, server_config};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{
     fmt, fs, io,
     net::{Ipv4Addr, SocketAddr},
@@ -51,16 +53,32 @@ pub(crate) struct Layer {
     /// Keep messages here, one Maildir for each recipient: DIR/domain/local-part
     #[arg(long, value_name = "DIR", env = "RELAY_MAILBOX")]
     mailbox: Option<PathBuf>,
-    /// Pass messages on to this mail server: smtp://HOST:PORT, or smtps:// for TLS from the start
+    /// Pass messages on to this mail server: smtp://HOST:PORT, smtp+starttls:// for STARTTLS or nothing,
+    /// or smtps:// for TLS from the start
     #[arg(long, value_name = "URL", env = "RELAY_UPSTREAM")]
     #[serde(deserialize_with = "one")]
     upstream: Option<Upstream>,
+    /// Log in to the mail server with this name and the password of --upstream-password-file
+    #[arg(long, value_name = "NAME", env = "RELAY_UPSTREAM_USER")]
+    upstream_user: Option<String>,
+    /// A file whose first line is the password of --upstream-user
+    #[arg(long, value_name = "FILE", env = "RELAY_UPSTREAM_PASSWORD_FILE")]
+    upstream_password_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file, besides those the system trusts, when the mail server shows one
+    #[arg(long, value_name = "FILE", env = "RELAY_UPSTREAM_CA")]
+    upstream_ca: Option<PathBuf>,
     /// Keep no more connections to the mail server than this at a time [default: 500]
     #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_CONNECTIONS")]
     upstream_connections: Option<NonZeroUsize>,
     /// Keep up to so many of them for the next message; 0: every client has its own [default: 16]
     #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_IDLE")]
     upstream_idle: Option<usize>,
+    /// Keep in this file what became of messages, so that after a crash clients are told and nothing is sent twice
+    #[arg(long, value_name = "FILE", env = "RELAY_LEDGER")]
+    ledger: Option<PathBuf>,
+    /// Speak the base dialect with every client, whatever it asks for
+    #[arg(long, env = "RELAY_BASE_ONLY")]
+    base_only: bool,
     /// Serve wss:// with this certificate chain (PEM, own certificate first)
     #[arg(long, value_name = "FILE", env = "RELAY_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -148,6 +166,11 @@ impl Layer {
             (None, None) => (lower.mailbox, lower.upstream),
             destination => destination,
         };
+        let (upstream_user, upstream_password_file) =
+            match (self.upstream_user, self.upstream_password_file) {
+                (None, None) => (lower.upstream_user, lower.upstream_password_file),
+                login => login,
+            };
         let (tls_cert, tls_key) = match (self.tls_cert, self.tls_key) {
             (None, None) => (lower.tls_cert, lower.tls_key),
             tls => tls,
@@ -158,8 +181,13 @@ impl Layer {
             api_key_file,
             mailbox,
             upstream,
+            upstream_user,
+            upstream_password_file,
+            upstream_ca: self.upstream_ca.or(lower.upstream_ca),
             upstream_connections: self.upstream_connections.or(lower.upstream_connections),
             upstream_idle: self.upstream_idle.or(lower.upstream_idle),
+            ledger: self.ledger.or(lower.ledger),
+            base_only: self.base_only || lower.base_only,
             tls_cert,
             tls_key,
             tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
@@ -173,7 +201,7 @@ impl Layer {
     }
 }
 
-fn or<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
+pub(crate) fn or<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
     if upper.is_empty() { lower } else { upper }
 }
 
@@ -182,8 +210,8 @@ fn or<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
 pub(crate) enum Destination {
     /// Into Maildirs under this directory.
     Mailbox(PathBuf),
-    /// To this mail server.
-    Upstream(StreamAddress),
+    /// To this mail server, with what it wants to see.
+    Upstream(StreamAddress, Access),
 }
 
 /// Everything `relay serve` needs, checked.
@@ -192,10 +220,15 @@ pub(crate) struct Settings {
     /// One at least.
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) destination: Destination,
+    /// Trusted besides the system's.
+    pub(crate) upstream_roots: Vec<CertificateDer<'static>>,
     /// `None`: the relay's default.
     pub(crate) upstream_connections: Option<usize>,
     /// `None`: the relay's default.
     pub(crate) upstream_idle: Option<usize>,
+    /// `None`: in memory.
+    pub(crate) ledger: Option<PathBuf>,
+    pub(crate) base_only: bool,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Empty: any.
     pub(crate) allow_sender: Vec<Domain>,
@@ -221,9 +254,25 @@ impl Settings {
         };
         let destination = match (layer.mailbox, layer.upstream) {
             (Some(directory), None) => Destination::Mailbox(directory),
-            (None, Some(Upstream(address))) => Destination::Upstream(address),
+            (None, Some(upstream)) => {
+                let credentials = upstream_login(
+                    &upstream,
+                    layer.upstream_user,
+                    layer.upstream_password_file.as_deref(),
+                )?;
+                let start_tls = upstream.start_tls;
+                let access = Access {
+                    start_tls,
+                    credentials,
+                };
+                Destination::Upstream(upstream.address, access)
+            }
             (Some(_), Some(_)) => return Err(ConfigError::TwoDestinations),
             (None, None) => return Err(ConfigError::NoDestination),
+        };
+        let upstream_roots = match layer.upstream_ca {
+            Some(path) => certificates(&path)?,
+            None => Vec::new(),
         };
         let mut api_keys = layer.api_key;
         api_keys.iter().try_for_each(keys::check)?;
@@ -233,21 +282,20 @@ impl Settings {
         if api_keys.is_empty() {
             return Err(ConfigError::NoKey);
         }
-        let tls = match (layer.tls_cert, layer.tls_key) {
-            (Some(certificate), Some(key)) => {
-                Some(tls(&certificate, &key, layer.tls_client_ca.as_deref())?)
-            }
-            (None, None) if layer.tls_client_ca.is_some() => return Err(ConfigError::NoTls),
-            (None, None) => None,
-            (Some(_), None) => return Err(ConfigError::NoTlsKey),
-            (None, Some(_)) => return Err(ConfigError::NoTlsCertificate),
-        };
+        let tls = tls_of(
+            layer.tls_cert.as_deref(),
+            layer.tls_key.as_deref(),
+            layer.tls_client_ca.as_deref(),
+        )?;
         Ok(Self {
             listen: layer.listen.unwrap_or(LISTEN),
             api_keys,
             destination,
+            upstream_roots,
             upstream_connections: layer.upstream_connections.map(NonZeroUsize::get),
             upstream_idle: layer.upstream_idle,
+            ledger: layer.ledger,
+            base_only: layer.base_only,
             tls,
             allow_sender: layer.allow_sender,
             allow_net: layer.allow_net.iter().map(|network| network.0).collect(),
@@ -277,6 +325,17 @@ pub(crate) enum ConfigError {
     NoDestination,
     #[error("--mailbox and --upstream exclude each other: give one of them")]
     TwoDestinations,
+    #[error("--upstream-user and --upstream-password-file: give both or neither")]
+    HalfLogin,
+    #[error("--upstream-user and the first line of {path} must not be empty")]
+    EmptyLogin { path: String },
+    #[error(
+        "the password of --upstream-user could be read on the way to {upstream}: \
+         use smtp+starttls:// or smtps://"
+    )]
+    ClearLogin { upstream: String },
+    #[error("the certificates in {path}: {error}")]
+    Certificates { path: String, error: TlsError },
     #[error("--tls-cert without --tls-key: give both or neither")]
     NoTlsKey,
     #[error("--tls-key without --tls-cert: give both or neither")]
@@ -309,6 +368,62 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
+/// How the relay logs in to its upstream, if it does.
+fn upstream_login(
+    upstream: &Upstream,
+    user: Option<String>,
+    password_file: Option<&Path>,
+) -> Result<Option<Credentials>, ConfigError> {
+    let (user, path) = match (user, password_file) {
+        (Some(user), Some(path)) => (user, path),
+        (None, None) => return Ok(None),
+        _ => return Err(ConfigError::HalfLogin),
+    };
+    let is_secure = upstream.start_tls || upstream.address.is_tls();
+    if !is_secure && !is_this_machine(upstream.address.host()) {
+        return Err(ConfigError::ClearLogin {
+            upstream: upstream.address.to_string(),
+        });
+    }
+    let text = read("the password", path)?;
+    let text = String::from_utf8_lossy(&text);
+    let password = text.lines().next().unwrap_or_default();
+    if user.is_empty() || password.is_empty() {
+        return Err(ConfigError::EmptyLogin {
+            path: path.display().to_string(),
+        });
+    }
+    Ok(Some(Credentials::new(user, password)))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let pem = read("the certificates", path)?;
+    certificates_from_pem(&pem).map_err(|error| ConfigError::Certificates {
+        path: path.display().to_string(),
+        error,
+    })
+}
+
+/// TLS with the certificate and the key in these files, where both are given, for clients whose certificates have one of
+/// these roots, where that is given.
+///
+/// # Errors
+///
+/// Where one is missing, or is of no use.
+pub(crate) fn tls_of(
+    certificate: Option<&Path>,
+    key: Option<&Path>,
+    client_roots: Option<&Path>,
+) -> Result<Option<TlsAcceptor>, ConfigError> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => tls(certificate, key, client_roots).map(Some),
+        (None, None) if client_roots.is_some() => Err(ConfigError::NoTls),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::NoTlsKey),
+        (None, Some(_)) => Err(ConfigError::NoTlsCertificate),
+    }
+}
+
 fn tls(
     certificate: &Path,
     key: &Path,
@@ -337,7 +452,12 @@ fn tls(
     Ok(config)
 }
 
-fn read_file(path: &Path) -> Result<Layer, ConfigError> {
+/// Reads a file of settings.
+///
+/// # Errors
+///
+/// The place of the first thing that is wrong in it, and what.
+pub(crate) fn read_file<L: DeserializeOwned>(path: &Path) -> Result<L, ConfigError> {
     let bytes = read("the settings", path)?;
     let text = String::from_utf8_lossy(&bytes);
     toml::from_str(&text).map_err(|error| {
@@ -392,7 +512,7 @@ impl Texts {
     }
 }
 
-fn one<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn one<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
@@ -400,7 +520,7 @@ where
     read_as(&String::deserialize(deserializer)?).map(Some)
 }
 
-fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
@@ -412,6 +532,14 @@ where
 fn read_as<T: FromStr<Err: fmt::Display>, E: serde::de::Error>(text: &str) -> Result<T, E> {
     text.parse()
         .map_err(|error| E::custom(format_args!("{text:?}: {error}")))
+}
+
+/// One key. What is none is not repeated.
+pub(crate) fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ApiKey>, D::Error> {
+    match Texts::deserialize(deserializer)? {
+        Texts::One(text) => Ok(Some(ApiKey::new(text))),
+        Texts::Many(_) => Err(serde::de::Error::custom("expected one key")),
+    }
 }
 
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ApiKey>, D::Error> {

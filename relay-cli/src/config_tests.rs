@@ -61,7 +61,7 @@ fn what_is_missing_or_too_much_is_named() {
         ),
         (
             &["--api-key", "k", "--upstream", "mx.example:25"],
-            "'--upstream <URL>': \"mx.example:25\" must start with smtp:// or smtps://",
+            "'--upstream <URL>': \"mx.example:25\" must start with smtp://, smtp+starttls:// or smtps://",
         ),
     ];
     for (arguments, part) in cases {
@@ -103,20 +103,25 @@ fn the_file_says_what_options_say() {
     let file = file(&format!(
         "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
          allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-rcpt = ['a@b.example', 'c.example']\n\
-         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\n",
+         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\nledger = 'l.redb'\nbase-only = true\n",
         keys.path().display()
     ));
     let settings = settings(&["--config", file.path().to_str().unwrap()]).unwrap();
     assert_eq!(settings.listen.to_string(), "[::1]:0");
     assert_eq!(settings.api_keys, [ApiKey::new("one"), ApiKey::new("two")]);
     let upstream = StreamAddress::new("mx.example", 465, true);
-    assert_eq!(settings.destination, Destination::Upstream(upstream));
+    assert_eq!(
+        settings.destination,
+        Destination::Upstream(upstream, Access::NONE)
+    );
     assert_eq!(settings.allow_sender, ["example.org".parse().unwrap()]);
     assert_eq!(settings.allow_net[0].to_string(), "10.0.0.0/8");
     assert_eq!(settings.allow_rcpt.len(), 2);
     assert_eq!(settings.max_message_bytes, 1000);
     assert_eq!(settings.upstream_connections, Some(20));
     assert_eq!(settings.upstream_idle, Some(0));
+    assert_eq!(settings.ledger.as_deref(), Some(Path::new("l.redb")));
+    assert!(settings.base_only);
     assert_eq!(settings.log.to_string(), "debug");
 }
 
@@ -168,5 +173,62 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         let complaint = complaint(&["--config", file.path().to_str().unwrap()]);
         assert!(complaint.contains(part), "{text}: {complaint}");
         assert!(!complaint.contains("1234567"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_login_to_the_upstream_is_whole_and_not_in_clear() {
+    let password = file("sesame\n");
+    let password = password.path().to_str().unwrap();
+    let base = ["--api-key", "k", "--upstream"];
+    let login = [
+        "--upstream-user",
+        "alice",
+        "--upstream-password-file",
+        password,
+    ];
+    for (upstream, start_tls) in [
+        ("smtp+starttls://mx.example", true),
+        ("smtps://mx.example", false),
+        ("smtp://127.0.0.1:25", false),
+    ] {
+        let settings = settings(&[&base[..], &[upstream], &login].concat()).unwrap();
+        let Destination::Upstream(_, access) = settings.destination else {
+            panic!("no upstream");
+        };
+        let credentials = Some(Credentials::new("alice", "sesame"));
+        assert_eq!(
+            access,
+            Access {
+                start_tls,
+                credentials
+            },
+            "{upstream}"
+        );
+    }
+    let tls = "smtp+starttls://mx.example";
+    let cases: [(&str, &[&str], &str); 5] = [
+        (
+            "smtp://mx.example",
+            &login,
+            "could be read on the way to mx.example:25",
+        ),
+        (tls, &login[..2], "give both or neither"),
+        (tls, &login[2..], "give both or neither"),
+        (
+            tls,
+            &[&login[..3], &["no/such"]].concat(),
+            "the password no/such",
+        ),
+        (
+            tls,
+            &["--upstream-ca", password],
+            "no certificate in PEM form",
+        ),
+    ];
+    for (upstream, more, part) in cases {
+        let complaint = complaint(&[&base[..], &[upstream], more].concat());
+        assert!(complaint.contains(part), "{more:?}: {complaint}");
+        assert!(!complaint.contains("sesame"), "{complaint}");
     }
 }

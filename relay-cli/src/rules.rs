@@ -27,15 +27,28 @@ impl FromStr for Network {
 
 /// The mail server behind the relay.
 #[derive(Clone, Debug)]
-pub(crate) struct Upstream(pub(crate) StreamAddress);
+pub(crate) struct Upstream {
+    pub(crate) address: StreamAddress,
+    /// Nothing is said to it in clear but STARTTLS.
+    pub(crate) start_tls: bool,
+}
 
 impl FromStr for Upstream {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let schemes = [("smtp", false, Some(25)), ("smtps", true, Some(465))];
-        let address = StreamAddress::from_uri(text, &schemes, "smtp:// or smtps://")?;
-        Ok(Self(address))
+        let schemes = [
+            ("smtp", false, Some(25)),
+            ("smtp+starttls", false, Some(587)),
+            ("smtps", true, Some(465)),
+        ];
+        let expected = "smtp://, smtp+starttls:// or smtps://";
+        let address = StreamAddress::from_uri(text, &schemes, expected)?;
+        let scheme = text.split(':').next().unwrap_or_default();
+        Ok(Self {
+            address,
+            start_tls: scheme.eq_ignore_ascii_case("smtp+starttls"),
+        })
     }
 }
 
@@ -54,15 +67,19 @@ mod tests {
 
     #[test]
     fn upstreams_have_default_ports() {
-        let read = |text: &str| text.parse::<Upstream>().unwrap().0;
-        assert_eq!(
-            read("smtp://mx.example"),
-            StreamAddress::new("mx.example", 25, false)
-        );
-        assert_eq!(
-            read("smtps://mx.example"),
-            StreamAddress::new("mx.example", 465, true)
-        );
+        let read = |text: &str| text.parse::<Upstream>().unwrap();
+        for (scheme, port, tls, start_tls) in [
+            ("smtp", 25, false, false),
+            ("smtps", 465, true, false),
+            ("SMTP+StartTLS", 587, false, true),
+        ] {
+            let upstream = read(&format!("{scheme}://mx.example"));
+            assert_eq!(
+                upstream.address,
+                StreamAddress::new("mx.example", port, tls)
+            );
+            assert_eq!(upstream.start_tls, start_tls);
+        }
         for bad in [
             "mx.example:25",
             "http://mx.example",

@@ -169,6 +169,7 @@ fn converse() -> Result<(Receipt, Vec<String>), Box<dyn Error>> {
                     }
                 }
             }
+            Step::Perform(Action::StartTls { .. }) => return Err("no byte stream".into()),
             Step::Perform(Action::Close { link, .. }) => {
                 let why = Closure::Local;
                 pump.handle_input(now, Input::Closed { link, why });

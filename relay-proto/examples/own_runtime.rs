@@ -88,6 +88,14 @@ pub(crate) fn send(
                     Err(error) => lost(link, &error),
                 })
             }
+            // TLS within a byte stream. A mail client has none.
+            Step::Perform(Action::StartTls { link }) => {
+                let detail = "no byte stream".to_owned();
+                websocket.take().map(|_| Input::Closed {
+                    link,
+                    why: Closure::Lost { detail },
+                })
+            }
             // Every link that was open ends in one `Closed`, also when the machine has asked for it.
             Step::Perform(Action::Close { link, code, reason }) => {
                 websocket.take().map(|(_, open)| {

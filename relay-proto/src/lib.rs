@@ -93,6 +93,7 @@ mod outbox;
 pub mod proxy;
 mod pump;
 mod random;
+mod secret;
 pub mod session;
 pub mod smtp;
 pub mod storage;

@@ -12,6 +12,14 @@
 //!   finish the closing handshake within two seconds.
 //! - A machine sends on links that are open. What it sends on a link that has ended, or that it has closed, goes
 //!   nowhere and has no answer.
+//! - Every [`Action::StartTls`] is answered by exactly one [`Input::Secured`], unless the link ends first. What was sent
+//!   before it goes out in clear, and its `Written` comes first. Where TLS cannot be started, fails, or takes longer than the
+//!   driver allows for a handshake, the link ends, and [`Closure::Lost`] says why; there is no way back to clear text.
+//! - Nothing that arrives in clear once TLS is agreed on counts as what TLS protects (CVE-2011-0411). A driver hands nothing
+//!   up between the action and its answer: what it has read ahead it throws away, and what still lies in the socket is taken
+//!   for the peer's handshake, which fails over it. A machine throws away what it has not worked on, has a
+//!   [`read_limit`](Machine::read_limit) of zero until the answer (a server from before it sends the reply on which the client
+//!   begins, so that the driver does not read that), and sends nothing.
 //! - Link ids are never reused, so a late fact about a dead link is recognised and ignored.
 //! - Every [`Action::Store`] is answered by exactly one [`Input::Stored`], and batches are answered in the order they were given;
 //!   several may be under way. A driver without a [`Storage`](crate::storage::Storage) answers each at once with
@@ -159,6 +167,11 @@ pub enum Input {
         /// Why.
         why: OpenError,
     },
+    /// The link is secure: the TLS asked for by [`Action::StartTls`] is in force, and protects all that follows.
+    Secured {
+        /// Which link.
+        link: LinkId,
+    },
     /// A frame has arrived.
     Frame {
         /// On which link.
@@ -195,6 +208,7 @@ impl Input {
             Self::Accepted { link, .. }
             | Self::Opened { link }
             | Self::OpenFailed { link, .. }
+            | Self::Secured { link }
             | Self::Frame { link, .. }
             | Self::Written { link }
             | Self::Closed { link, .. } => Some(*link),
@@ -223,6 +237,14 @@ pub enum Action {
         link: LinkId,
         /// What to send.
         frame: Frame,
+    },
+    /// Start TLS on a byte stream, after what was sent on it before, as its server where it was accepted and as its client where it was
+    /// dialled; answer with [`Input::Secured`], or [`Input::Closed`] where that fails.
+    ///
+    /// A client expects a certificate for the host of its endpoint. A server needs a listener that was given a certificate for this.
+    StartTls {
+        /// Which link.
+        link: LinkId,
     },
     /// Close the link after what was sent on it before, or stop opening it; answer with [`Input::Closed`]
     /// (with [`Input::OpenFailed`] where it was not open yet).

@@ -1,7 +1,7 @@
 //! What a binding shows to be judged.
 
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
-use relay_transport::Config;
+use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{net::TcpListener, sync::Arc};
 
@@ -59,12 +59,12 @@ pub trait Running<M, A>: Send + Sync {
         tls: Option<Arc<ServerConfig>>,
     ) -> StopAccepting;
 
-    /// Accepts byte streams.
+    /// Accepts byte streams, with TLS as `tls` says.
     ///
     /// # Panics
     ///
     /// Where it cannot, which fails the scenario.
-    fn listen_stream(&self, listener: TcpListener) -> StopAccepting;
+    fn listen_stream(&self, listener: TcpListener, tls: StreamTls) -> StopAccepting;
 }
 
 /// Stops accepting on one listener; links already accepted live on. Dropping it changes nothing.

@@ -27,6 +27,8 @@ struct Link {
     stage: Stage,
     /// The machine has asked for its end.
     asked_to_close: bool,
+    /// The machine has asked for TLS, and has no answer.
+    securing: bool,
     sent: u64,
     written: u64,
     frames: u64,
@@ -60,6 +62,7 @@ impl Link {
         Self {
             stage,
             asked_to_close: false,
+            securing: false,
             sent: 0,
             written: 0,
             frames: 0,
@@ -105,7 +108,7 @@ impl Contract {
     pub(crate) fn is_at_rest(&self) -> bool {
         let rests = |link: &Link| match link.stage {
             Stage::Opening => false,
-            Stage::Open => link.written == link.sent && !link.asked_to_close,
+            Stage::Open => link.written == link.sent && !link.asked_to_close && !link.securing,
             Stage::Ended => true,
         };
         self.batches.is_empty() && self.links.values().all(rests)
@@ -153,6 +156,9 @@ impl Contract {
     pub(crate) fn limited(&mut self, id: LinkId, limit: usize) {
         if let Some(link) = self.links.get_mut(&id) {
             link.limits.set(limit, link.frames);
+            if link.securing && limit > 0 {
+                self.violate(format_args!("{id}: read although TLS is being started"));
+            }
         }
     }
 
@@ -170,10 +176,21 @@ impl Contract {
                 }
             }
             Action::Send { link: id, .. } => match self.links.get_mut(id) {
-                Some(link) if link.stage == Stage::Open && !link.asked_to_close => link.sent += 1,
+                Some(link) if link.stage == Stage::Open && !link.asked_to_close => {
+                    link.sent += 1;
+                    if link.securing {
+                        self.violate(format_args!("{id}: Send although TLS is being started"));
+                    }
+                }
                 // What is said too late goes nowhere and has no answer.
                 Some(link) if link.stage != Stage::Opening => {}
                 _ => self.violate(format_args!("{id}: Send on a link that is not open yet")),
+            },
+            Action::StartTls { link: id } => match self.links.get_mut(id) {
+                Some(link) if link.stage == Stage::Open && !link.securing => link.securing = true,
+                // On a link that has ended it goes nowhere.
+                Some(link) if link.stage == Stage::Ended => {}
+                _ => self.violate(format_args!("{id}: StartTls out of place")),
             },
             Action::Close { link: id, .. } => match self.links.get_mut(id) {
                 Some(link) => link.asked_to_close = true,
@@ -223,6 +240,19 @@ impl Contract {
                         broken.push_str("given up although the machine did not ask for it");
                     }
                 }
+            }
+            Input::Secured { .. } => {
+                if expect(Stage::Open) {
+                    if !link.securing {
+                        broken.push_str("Secured without a StartTls");
+                    } else if link.written < link.sent {
+                        broken.push_str("Secured before what was sent in clear is written");
+                    }
+                    link.securing = false;
+                }
+            }
+            Input::Frame { frame, .. } if link.securing => {
+                let _ = write!(broken, "{frame:?} although TLS is being started");
             }
             Input::Frame { frame, .. } => {
                 if expect(Stage::Open) {

@@ -73,6 +73,15 @@ impl Play {
         self.told(Input::Stored { batch, result })
     }
 
+    fn start_tls(mut self, link: LinkId) -> Self {
+        self.0.action(&Action::StartTls { link });
+        self
+    }
+
+    fn secured(self, link: LinkId) -> Self {
+        self.told(Input::Secured { link })
+    }
+
     fn limit(mut self, link: LinkId, limit: usize) -> Self {
         self.0.limited(link, limit);
         self
@@ -201,6 +210,39 @@ fn a_send_has_one_answer() {
 }
 
 #[test]
+fn nothing_passes_between_asking_for_tls_and_having_it() {
+    let asked = || a_link().limit(OUT, 0).send(OUT).start_tls(OUT);
+    asked()
+        .written(OUT)
+        .secured(OUT)
+        .limit(OUT, 10)
+        .send(OUT)
+        .frame(OUT, 1)
+        .keeps_the_contract();
+    asked()
+        .closed(OUT, lost())
+        .start_tls(OUT)
+        .keeps_the_contract();
+    asked()
+        .frame(OUT, 1)
+        .breaks_it("although TLS is being started");
+    asked()
+        .limit(OUT, 10)
+        .breaks_it("read although TLS is being started");
+    asked()
+        .send(OUT)
+        .breaks_it("Send although TLS is being started");
+    asked()
+        .secured(OUT)
+        .breaks_it("before what was sent in clear is written");
+    asked().start_tls(OUT).breaks_it("StartTls out of place");
+    a_link()
+        .secured(OUT)
+        .breaks_it("Secured without a StartTls");
+    Play::default().start_tls(OUT).breaks_it("out of place");
+}
+
+#[test]
 fn a_batch_has_one_answer_in_its_order() {
     let two = || Play::default().store(0).store(1);
     two().stored(0).stored(1).keeps_the_contract();
@@ -296,6 +338,8 @@ fn rest_is_when_everything_asked_for_is_done() {
     assert!(is_at_rest(a_link()));
     assert!(!is_at_rest(a_link().send(OUT)));
     assert!(is_at_rest(a_link().send(OUT).written(OUT)));
+    assert!(!is_at_rest(a_link().start_tls(OUT)));
+    assert!(is_at_rest(a_link().start_tls(OUT).secured(OUT)));
     assert!(!is_at_rest(Play::default().store(0)));
     assert!(is_at_rest(Play::default().store(0).stored(0)));
     assert!(!is_at_rest(a_link().close(OUT)));

@@ -10,7 +10,7 @@
 //! ```
 //! use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 //! use relay_testkit::{Binding, StopAccepting, Running, ServerConfig};
-//! use sketch::{Config, Driver};
+//! use sketch::{Config, Driver, StreamTls};
 //! use std::{net::TcpListener, sync::Arc};
 //!
 //! struct Sketch;
@@ -64,8 +64,8 @@
 //!         Box::new(move || listening.abort())
 //!     }
 //!
-//!     fn listen_stream(&self, listener: TcpListener) -> StopAccepting {
-//!         let listening = self.0.listen_stream(listener);
+//!     fn listen_stream(&self, listener: TcpListener, tls: StreamTls) -> StopAccepting {
+//!         let listening = self.0.listen_stream(listener, tls);
 //!         Box::new(move || listening.abort())
 //!     }
 //! }
@@ -77,7 +77,7 @@
 //! }
 //! # mod sketch {
 //! #     use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
-//! #     pub use relay_transport::Config;
+//! #     pub use relay_transport::{Config, tls::StreamTls};
 //! #     use relay_testkit::ServerConfig;
 //! #     use std::{net::TcpListener, sync::Arc};
 //! #     pub struct Driver<M, A>(std::marker::PhantomData<fn(M, A)>);
@@ -88,7 +88,7 @@
 //! #         pub fn call<R>(&self, _: impl FnOnce(&mut M, &mut A, Time) -> R) -> Result<R, Stopped> { unreachable!() }
 //! #         pub fn finished(&self) {}
 //! #         pub fn listen_websocket(&self, _: TcpListener, _: Option<Arc<ServerConfig>>) -> Listening { Listening }
-//! #         pub fn listen_stream(&self, _: TcpListener) -> Listening { Listening }
+//! #         pub fn listen_stream(&self, _: TcpListener, _: StreamTls) -> Listening { Listening }
 //! #     }
 //! #     impl Listening { pub fn abort(&self) {} }
 //! # }

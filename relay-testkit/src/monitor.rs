@@ -218,8 +218,9 @@ impl Record {
                 }
                 return;
             }
-            // A stream has no goodbye: which side was first is up to the moment.
-            Input::Closed { .. } if self.streams.contains(&link) => {
+            Input::Closed { why, .. }
+                if self.streams.contains(&link) && transcript::is_mere_end(why) =>
+            {
                 return self.push(Line::Link(link, "ended".to_owned()));
             }
             _ => {}

@@ -3,6 +3,9 @@
 use crate::{contract::Sent, monitor::Seen};
 use relay_proto::{Action, CloseCode, Closure, Frame, Input, LinkId, OpenError, storage::Write};
 
+/// How the reason for a loss begins that a machine has asked for.
+const NO_TLS: &str = "TLS cannot be started";
+
 /// The longest payload shown whole, in bytes.
 const SHOWN: usize = 200;
 
@@ -45,6 +48,15 @@ impl Transcript {
             }
         }
         text
+    }
+}
+
+/// Whether the end of a stream says no more than that it has ended: it has no goodbye, and which side was first is up to the
+/// moment.
+pub(crate) fn is_mere_end(why: &Closure) -> bool {
+    match why {
+        Closure::Lost { detail } => !detail.starts_with(NO_TLS),
+        _ => true,
     }
 }
 
@@ -91,6 +103,7 @@ pub(crate) fn action(action: &Action) -> (Option<LinkId>, String) {
     match action {
         Action::Open { link, endpoint } => (Some(*link), format!("open {endpoint}")),
         Action::Send { link, frame: sent } => (Some(*link), format!("> {}", frame(sent))),
+        Action::StartTls { link } => (Some(*link), "> start TLS".to_owned()),
         Action::Store { batch, writes } => {
             let writes: Vec<_> = writes.iter().map(write).collect();
             (None, format!("store {batch}: {}", writes.join(", ")))
@@ -125,11 +138,13 @@ pub(crate) fn input(input: &Input) -> Option<String> {
             None => "accepted".to_owned(),
         },
         Input::Opened { .. } => "opened".to_owned(),
+        Input::Secured { .. } => "secured".to_owned(),
         Input::OpenFailed { why, .. } => format!("not opened: {}", open_error(why)),
         Input::Frame {
             frame: received, ..
         } => format!("< {}", frame(received)),
         Input::Closed { why, .. } => match why {
+            Closure::Lost { detail } if detail.starts_with(NO_TLS) => format!("lost: {detail}"),
             // Whether it is a reset or an end is up to the moment.
             Closure::Lost { .. } => "lost".to_owned(),
             Closure::Local => "closed".to_owned(),

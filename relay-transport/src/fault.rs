@@ -2,7 +2,7 @@
 
 use relay_proto::{CloseCode, Closure, OpenError};
 use rustls::{AlertDescription, CertificateError};
-use std::{io, net::SocketAddr, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 use tungstenite::{
     self,
     error::{CapacityError, ProtocolError},
@@ -146,6 +146,35 @@ pub fn tls_unavailable(endpoint: String, detail: String) -> OpenError {
 pub fn tls(endpoint: String, error: &io::Error) -> OpenError {
     let detail = tls_detail(error);
     OpenError::Tls { endpoint, detail }
+}
+
+/// TLS could not be started on an open link.
+pub fn not_secured(detail: impl fmt::Display) -> Closure {
+    Closure::Lost {
+        detail: format!("TLS cannot be started: {detail}"),
+    }
+}
+
+/// The TLS handshake on an open link has failed.
+pub fn tls_on_link(error: &io::Error) -> Closure {
+    match tls_error(error) {
+        Some(rustls::Error::InvalidMessage(_)) => not_secured("what the peer says is not TLS"),
+        // From a client as well as from a server.
+        Some(rustls::Error::AlertReceived(alert)) => not_secured(format_args!(
+            "the peer has refused the handshake ({alert:?})"
+        )),
+        _ => not_secured(tls_detail(error)),
+    }
+}
+
+/// TLS is to be started where there is none to be had.
+pub fn tls_not_prepared() -> Closure {
+    not_secured("no certificate was given for this")
+}
+
+/// The TLS handshake on an open link takes too long.
+pub fn tls_too_slow() -> Closure {
+    not_secured("the peer does not finish the handshake")
 }
 
 pub(crate) fn tls_detail(error: &io::Error) -> String {

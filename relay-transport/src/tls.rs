@@ -34,6 +34,22 @@ pub enum TlsError {
     Roots(String),
 }
 
+/// How accepted byte streams are secured.
+#[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a driver that ignored a case would let streams in unprotected"
+)]
+pub enum StreamTls {
+    /// Not at all. A machine that asks for [`StartTls`](relay_proto::Action::StartTls) loses the link.
+    #[default]
+    None,
+    /// From the first byte.
+    Implicit(Arc<ServerConfig>),
+    /// When the machine asks for it with [`StartTls`](relay_proto::Action::StartTls).
+    OnRequest(Arc<ServerConfig>),
+}
+
 /// Reads certificates in PEM form (RFC 7468), for a server or for
 /// [`Config::extra_roots`](crate::Config::extra_roots).
 ///

@@ -1,7 +1,7 @@
 //! relay-async-std, as the testkit sees it.
 
 use async_std::task::block_on;
-use relay_async_std::{Config, Driver};
+use relay_async_std::{Config, Driver, StreamTls};
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
 use std::{net::TcpListener, sync::Arc};
@@ -64,8 +64,8 @@ where
         Box::new(move || accepting.abort())
     }
 
-    fn listen_stream(&self, listener: TcpListener) -> StopAccepting {
-        let accepting = self.0.listen_stream(listening(listener));
+    fn listen_stream(&self, listener: TcpListener, tls: StreamTls) -> StopAccepting {
+        let accepting = self.0.listen_stream(listening(listener), tls);
         Box::new(move || accepting.abort())
     }
 }

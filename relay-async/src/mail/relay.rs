@@ -1,7 +1,10 @@
 //! The handle to a running mail relay.
 
 use super::news;
-use crate::{Config, Driver, Listening, Runtime, TlsAcceptor, runtime::timeout, seed, spawn_with};
+use crate::{
+    Config, Driver, Listening, Runtime, TlsAcceptor, runtime::timeout, seed, spawn_storing,
+    spawn_with, storage::elsewhere,
+};
 use futures_util::Stream;
 use relay_proto::{
     Application, LinkId, Missed, Stopped, Time,
@@ -9,6 +12,7 @@ use relay_proto::{
         relay::{self as machine, Event, Policy, Presented, RelayConfig},
         wire::Denied,
     },
+    storage::{RestoreError, Storage, StorageError},
 };
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::broadcast;
@@ -66,32 +70,37 @@ impl<R: Runtime> Relay<R> {
     pub fn start(config: RelayConfig, keys: impl KeyDirectory, transport: Config) -> Self {
         let patience = config.authentication_timeout;
         let machine = machine::Relay::new(config, seed());
-        let keys = Arc::new(keys);
-        let driver = spawn_with(machine, transport, |driver: &Driver<R, _, _>| {
-            let driver = driver.clone();
-            let decide = move |link, presented| {
-                let (driver, keys) = (driver.clone(), Arc::clone(&keys));
-                R::spawn(async move {
-                    // Else a directory that hangs would collect a task from every client that comes and goes.
-                    let asking = timeout::<R, _>(patience, keys.look_up(presented));
-                    let Some(verdict) = asking.await else {
-                        return;
-                    };
-                    // A relay that has ended meanwhile needs no verdict.
-                    let _ = driver
-                        .call(move |relay, _, now| match verdict {
-                            Ok(policy) => relay.grant(now, link, policy),
-                            Err(denied) => relay.deny(now, link, denied),
-                        })
-                        .await;
-                });
-            };
-            Desk {
-                decide: Box::new(decide),
-                news: news::sender(),
-            }
+        let driver = spawn_with(machine, transport, |driver| {
+            Desk::new(driver, keys, patience)
         });
         Self { driver }
+    }
+
+    /// Starts a relay on the current runtime that
+    /// keeps its ledger in `storage`, and answers for what an earlier one has forwarded.
+    ///
+    /// What became of a message is there before its client is told, so that after a crash of the process nothing is sent twice and
+    /// what nobody knows is said to be in doubt.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage cannot be read, or is not a ledger's. Nothing in it was changed then.
+    pub async fn start_with_ledger<S: Storage>(
+        config: RelayConfig,
+        keys: impl KeyDirectory,
+        transport: Config,
+        mut storage: S,
+    ) -> Result<Self, RestoreError> {
+        let loaded = elsewhere(move || storage.load().map(|records| (storage, records))).await;
+        let (storage, records) = loaded.map_err(|error| StorageError::Failed {
+            detail: error.to_string(),
+        })??;
+        let patience = config.authentication_timeout;
+        let machine = machine::Relay::restore(config, seed(), Time::ZERO, records)?;
+        let driver = spawn_storing(machine, storage, transport, |driver| {
+            Desk::new(driver, keys, patience)
+        });
+        Ok(Self { driver })
     }
 
     /// Takes clients from this listener, with TLS where `tls` is given, until the relay ends or the handle is aborted.
@@ -139,6 +148,37 @@ impl<R: Runtime> Relay<R> {
 struct Desk {
     decide: Box<dyn Fn(LinkId, Presented) + Send>,
     news: broadcast::Sender<Event>,
+}
+
+impl Desk {
+    fn new<R: Runtime>(
+        driver: &Driver<R, machine::Relay, Self>,
+        keys: impl KeyDirectory,
+        patience: Duration,
+    ) -> Self {
+        let (driver, keys) = (driver.clone(), Arc::new(keys));
+        let decide = move |link, presented| {
+            let (driver, keys) = (driver.clone(), Arc::clone(&keys));
+            R::spawn(async move {
+                // Else a directory that hangs would collect a task from every client that comes and goes.
+                let asking = timeout::<R, _>(patience, keys.look_up(presented));
+                let Some(verdict) = asking.await else {
+                    return;
+                };
+                // A relay that has ended meanwhile needs no verdict.
+                let _ = driver
+                    .call(move |relay, _, now| match verdict {
+                        Ok(policy) => relay.grant(now, link, policy),
+                        Err(denied) => relay.deny(now, link, denied),
+                    })
+                    .await;
+            });
+        };
+        Self {
+            decide: Box::new(decide),
+            news: news::sender(),
+        }
+    }
 }
 
 impl Application<machine::Relay> for Desk {

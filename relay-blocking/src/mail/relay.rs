@@ -1,13 +1,16 @@
 //! The handle to a running mail relay.
 
 use super::{Events, news::News};
-use crate::{Config, Driver, Listening, TlsAcceptor, seed, spawn_with, workers::Workers};
+use crate::{
+    Config, Driver, Listening, TlsAcceptor, seed, spawn_storing, spawn_with, workers::Workers,
+};
 use relay_proto::{
     Application, LinkId, Stopped, Time,
     mail::{
         relay::{self as machine, Event, Policy, Presented, RelayConfig},
         wire::Denied,
     },
+    storage::{RestoreError, Storage},
 };
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
@@ -74,26 +77,35 @@ impl Relay {
     /// Where the system has no thread or no file descriptors left, like [`std::thread::spawn`].
     pub fn start(config: RelayConfig, keys: impl KeyDirectory, transport: Config) -> Self {
         let machine = machine::Relay::new(config, seed());
-        let keys = Arc::new(keys);
-        let driver = spawn_with(machine, transport, |driver| {
-            let (driver, workers) = (driver.clone(), Workers::default());
-            let decide = move |link, presented| {
-                let (driver, keys) = (driver.clone(), Arc::clone(&keys));
-                workers.run(move || {
-                    let verdict = keys.look_up(presented);
-                    // A relay that has ended meanwhile needs no verdict.
-                    let _ = driver.call(move |relay, _, now| match verdict {
-                        Ok(policy) => relay.grant(now, link, policy),
-                        Err(denied) => relay.deny(now, link, denied),
-                    });
-                })
-            };
-            Desk {
-                decide: Box::new(decide),
-                news: News::new(),
-            }
-        });
+        let driver = spawn_with(machine, transport, |driver| Desk::new(driver, keys));
         Self { driver }
+    }
+
+    /// Starts a relay on a thread of its own that
+    /// keeps its ledger in `storage`, and answers for what an earlier one has forwarded.
+    ///
+    /// What became of a message is there before its client is told, so that after a crash of the process nothing is sent twice and
+    /// what nobody knows is said to be in doubt.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage cannot be read, or is not a ledger's. Nothing in it was changed then.
+    ///
+    /// # Panics
+    ///
+    /// Where the system has no thread or no file descriptors left, like [`std::thread::spawn`].
+    pub fn start_with_ledger(
+        config: RelayConfig,
+        keys: impl KeyDirectory,
+        transport: Config,
+        mut storage: impl Storage,
+    ) -> Result<Self, RestoreError> {
+        let records = storage.load()?;
+        let machine = machine::Relay::restore(config, seed(), Time::ZERO, records)?;
+        let driver = spawn_storing(machine, storage, transport, |driver| {
+            Desk::new(driver, keys)
+        });
+        Ok(Self { driver })
     }
 
     /// Takes clients from this listener, with TLS where `tls` is given, until the relay ends or the handle is aborted.
@@ -141,6 +153,27 @@ impl Relay {
 struct Desk {
     decide: Box<dyn Fn(LinkId, Presented) -> io::Result<()> + Send>,
     news: News<Event>,
+}
+
+impl Desk {
+    fn new(driver: &Driver<machine::Relay, Self>, keys: impl KeyDirectory) -> Self {
+        let (driver, keys, workers) = (driver.clone(), Arc::new(keys), Workers::default());
+        let decide = move |link, presented| {
+            let (driver, keys) = (driver.clone(), Arc::clone(&keys));
+            workers.run(move || {
+                let verdict = keys.look_up(presented);
+                // A relay that has ended meanwhile needs no verdict.
+                let _ = driver.call(move |relay, _, now| match verdict {
+                    Ok(policy) => relay.grant(now, link, policy),
+                    Err(denied) => relay.deny(now, link, denied),
+                });
+            })
+        };
+        Self {
+            decide: Box::new(decide),
+            news: News::new(),
+        }
+    }
 }
 
 impl Application<machine::Relay> for Desk {

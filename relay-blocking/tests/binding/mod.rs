@@ -1,6 +1,6 @@
 //! relay-blocking, as the testkit sees it.
 
-use relay_blocking::{Config, Driver};
+use relay_blocking::{Config, Driver, StreamTls};
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
 use std::{net::TcpListener, sync::Arc};
@@ -63,8 +63,8 @@ where
         Box::new(move || listening.abort())
     }
 
-    fn listen_stream(&self, listener: TcpListener) -> StopAccepting {
-        let listening = self.0.listen_stream(listener).unwrap();
+    fn listen_stream(&self, listener: TcpListener, tls: StreamTls) -> StopAccepting {
+        let listening = self.0.listen_stream(listener, tls).unwrap();
         Box::new(move || listening.abort())
     }
 }

@@ -1,14 +1,8 @@
 //! What `relay bridge` is given.
 
-use crate::{
-    config::{LogFilter, MAX_MESSAGE_BYTES},
-    failure::Failure,
-    rules::Network,
-    uplink::Uplink,
-};
+use super::settings::Layer;
 use clap::Args;
-use relay_proto::smtp::HostName;
-use std::{net::SocketAddr, num::NonZeroU64};
+use std::path::PathBuf;
 
 pub(crate) const NOTES: &str = "\
 What a mail program is told:
@@ -28,8 +22,25 @@ What a mail program is told:
   the other and as they are: nothing is added to them and nothing taken away.
 
 Who may send:
-  Whoever can connect sends with your API key; there is neither AUTH nor STARTTLS. To listen beyond
-  this machine, say with --allow-net for whom.
+  Without users, whoever can connect sends with your API key; to listen beyond this machine, say with
+  --allow-net for whom. With --user or --users-file, whoever knows a name and its password (AUTH PLAIN
+  and LOGIN). With --allow-net as well, both have to be so.
+
+  With --tls-cert and --tls-key the bridge offers STARTTLS, or with --implicit-tls speaks TLS from the
+  first byte (smtps, port 465). Passwords are taken behind TLS, and without it from this machine.
+
+Settings:
+  Every setting is taken from the first of these that has it: the command line, the environment, the
+  file. The ways to name users count as one setting, and so do the two for the key, and --tls-cert and
+  --tls-key. In the environment, lists are separated by commas. The file is TOML; its keys are the
+  long options without the dashes:
+
+      listen = \"0.0.0.0:587\"
+      url = \"wss://relay.example/\"
+      api-key-file = \"/etc/relay/key\"
+      users-file = \"/etc/relay/users\"
+      tls-cert = \"/etc/relay/cert.pem\"
+      tls-key = \"/etc/relay/key.pem\"
 
 Stopping:
   SIGTERM or ctrl-c lets messages finish that have been begun; a second one stops at once.
@@ -39,67 +50,12 @@ Exit codes:
   1  failed while running
   2  cannot start with these settings";
 
-/// What `relay bridge` is given.
+/// What `relay bridge` is given, but for the file.
 #[derive(Args, Debug)]
 pub(crate) struct BridgeArgs {
-    /// Take mail here; port 0 lets the system choose one
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "RELAY_LISTEN",
-        default_value = "127.0.0.1:2525"
-    )]
-    pub(crate) listen: SocketAddr,
+    /// Read settings from this TOML file, too
+    #[arg(long, value_name = "FILE", env = "RELAY_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) uplink: Uplink,
-    /// Take mail from this network only; may be given several times [default: this machine]
-    #[arg(
-        long,
-        value_name = "CIDR",
-        env = "RELAY_ALLOW_NET",
-        value_delimiter = ','
-    )]
-    pub(crate) allow_net: Vec<Network>,
-    /// Take no message with more bytes than this
-    #[arg(long, value_name = "N", env = "RELAY_MAX_MESSAGE_BYTES", default_value_t = MAX_MESSAGE)]
-    pub(crate) max_message_bytes: NonZeroU64,
-    /// Hold no more bytes than this in memory, of all messages together
-    #[arg(long, value_name = "N", env = "RELAY_MAX_HELD_BYTES", default_value_t = MAX_HELD)]
-    pub(crate) max_held_bytes: NonZeroU64,
-    /// The bridge's name in SMTP, and what reports to senders come from
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "RELAY_HOST_NAME",
-        default_value = "localhost"
-    )]
-    pub(crate) host_name: HostName,
-    /// What to log: error, warn, info, debug, trace or a filter such as relay=debug
-    #[arg(long, value_name = "FILTER", env = "RELAY_LOG", default_value = "info")]
-    pub(crate) log: LogFilter,
-}
-
-const MAX_MESSAGE: NonZeroU64 = NonZeroU64::new(MAX_MESSAGE_BYTES).expect("it is not zero");
-
-/// Four messages of the largest size.
-const MAX_HELD: NonZeroU64 = NonZeroU64::new(4 * MAX_MESSAGE_BYTES).expect("it is not zero");
-
-impl BridgeArgs {
-    /// Finds what cannot be meant.
-    pub(super) fn check(&self) -> Result<(), Failure> {
-        if !self.listen.ip().is_loopback() && self.allow_net.is_empty() {
-            return Err(Failure::usage(format_args!(
-                "listening on {} would let anyone who can connect send mail in your name: \
-                 say with --allow-net who may, or listen on 127.0.0.1",
-                self.listen
-            )));
-        }
-        if self.max_held_bytes < self.max_message_bytes {
-            return Err(Failure::usage(format_args!(
-                "--max-held-bytes {} has no room for a message of --max-message-bytes {}",
-                self.max_held_bytes, self.max_message_bytes
-            )));
-        }
-        Ok(())
-    }
+    pub(crate) layer: Layer,
 }

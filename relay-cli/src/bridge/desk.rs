@@ -1,10 +1,13 @@
 //! Where mail programs hand in their messages.
 
+use super::users::Users;
 use crate::submit::{Budget, Draft, Forwarder, Outcome, Told, no_room};
 use ipnet::IpNet;
 use relay_proto::{
     LinkId, Time,
-    smtp::{ForwardPath, MailParameters, Reply, ReversePath, Server, ServerEvent, reply},
+    smtp::{
+        Credentials, ForwardPath, MailParameters, Reply, ReversePath, Server, ServerEvent, reply,
+    },
 };
 use relay_tokio::{Application, Driver};
 use std::{collections::BTreeMap, fmt, net::IpAddr};
@@ -14,10 +17,18 @@ use tokio::sync::oneshot;
 pub(super) struct Desk {
     driver: Driver<Server, Self>,
     forwarder: Forwarder,
-    /// From where mail is taken; empty: from anywhere.
-    networks: Vec<IpNet>,
+    welcome: Welcome,
     budget: Budget,
     visits: BTreeMap<LinkId, Visit>,
+}
+
+/// From whom mail is taken.
+#[derive(Debug)]
+pub(super) struct Welcome {
+    /// Who can log in; none: nobody has to.
+    pub(super) users: Option<Users>,
+    /// From where; empty: from anywhere.
+    pub(super) networks: Vec<IpNet>,
 }
 
 /// One connection of a mail program.
@@ -41,13 +52,13 @@ impl Desk {
     pub(super) const fn new(
         driver: Driver<Server, Self>,
         forwarder: Forwarder,
-        networks: Vec<IpNet>,
+        welcome: Welcome,
         budget: Budget,
     ) -> Self {
         Self {
             driver,
             forwarder,
-            networks,
+            welcome,
             budget,
             visits: BTreeMap::new(),
         }
@@ -61,6 +72,9 @@ impl Desk {
                 let stage = Stage::Idle;
                 self.visits.insert(link, Visit { peer, stage });
                 None
+            }
+            ServerEvent::Credentials { link, credentials } => {
+                Some((link, self.log_in(link, &credentials)))
             }
             ServerEvent::Mail {
                 link,
@@ -104,6 +118,20 @@ impl Desk {
         self.visits.get_mut(&link).map(|visit| &mut visit.stage)
     }
 
+    /// Who it is: that is all the session has to know, since it lets nobody else in.
+    fn log_in(&self, link: LinkId, credentials: &Credentials) -> Reply {
+        let peer = self.visits.get(&link).and_then(|visit| visit.peer);
+        let user = credentials.user_name();
+        let users = self.welcome.users.as_ref();
+        if users.is_some_and(|users| users.know(credentials)) {
+            tracing::info!(%link, ?peer, user, "mail program logged in");
+            reply(235, "2.7.0", "Authentication successful")
+        } else {
+            tracing::warn!(%link, ?peer, user, "login refused");
+            reply(535, "5.7.8", "Authentication credentials invalid")
+        }
+    }
+
     fn mail(
         &mut self,
         link: LinkId,
@@ -114,8 +142,9 @@ impl Desk {
             return nothing_begun();
         };
         let peer = visit.peer.map(|peer| peer.to_canonical());
-        let is_welcome = |peer| self.networks.iter().any(|network| network.contains(&peer));
-        if !self.networks.is_empty() && !peer.is_some_and(is_welcome) {
+        let networks = &self.welcome.networks;
+        let is_welcome = |peer| networks.iter().any(|network| network.contains(&peer));
+        if !networks.is_empty() && !peer.is_some_and(is_welcome) {
             tracing::warn!(%link, ?peer, "mail refused: not from an allowed network");
             return reply(550, "5.7.1", "Mail is not taken from your network");
         }

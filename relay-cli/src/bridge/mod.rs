@@ -4,11 +4,14 @@ mod arguments;
 mod desk;
 mod log;
 mod server;
+mod settings;
+mod users;
 
 pub(crate) use arguments::{BridgeArgs, NOTES};
 
 use crate::{failure::Failure, serve, signals::Signals};
 use server::BridgeServer;
+use settings::Settings;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -26,15 +29,15 @@ const PATIENCE: Duration = Duration::from_secs(25);
 ///
 /// Where it cannot start with these settings, or ends without having been told to.
 pub(crate) async fn bridge(arguments: BridgeArgs) -> Result<ExitCode, Failure> {
-    arguments.check()?;
-    serve::log::start(arguments.log.clone().filter());
-    if let Some(warning) = arguments.uplink.warning() {
+    let settings = Settings::gather(arguments.layer, arguments.config.as_deref())?;
+    serve::log::start(settings.log.clone().filter());
+    if let Some(warning) = settings.uplink.warning() {
         tracing::warn!("{warning}");
     }
     let mut signals = Signals::new().map_err(Failure::running)?;
-    let server = BridgeServer::start(arguments).await?;
+    let server = BridgeServer::start(settings).await?;
     // Whoever started this may have stopped reading; that is no reason to end.
-    let _ = writeln!(io::stdout(), "listening on smtp://{}", server.address());
+    let _ = writeln!(io::stdout(), "listening on {}", server.url());
     select! {
         () = server.finished() => return Err(Failure::running("the bridge has ended by itself")),
         name = signals.next() => tracing::info!("{name}: finishing the messages under way"),

@@ -1,6 +1,10 @@
 //! A running bridge: an SMTP server, a client of the relay, and the desk between them.
 
-use super::{BridgeArgs, desk::Desk, log};
+use super::{
+    desk::{Desk, Welcome},
+    log,
+    settings::Settings,
+};
 use crate::{
     failure::Failure,
     submit::{Budget, Forwarder, MAX_SENDING},
@@ -10,8 +14,8 @@ use relay_proto::{
     OutboxLimits,
     smtp::{Server, ServerConfig, SessionConfig},
 };
-use relay_tokio::{Config, Driver, mail::Client, spawn_with};
-use std::{net::SocketAddr, time::Duration};
+use relay_tokio::{Config, Driver, StreamTls, mail::Client, spawn_with};
+use std::time::Duration;
 use tokio::{net::TcpListener, time::timeout};
 
 /// Mail programs at a time.
@@ -23,7 +27,7 @@ const MAX_WAITING: usize = 2 * MAX_LINKS;
 /// A running bridge.
 #[derive(Debug)]
 pub(super) struct BridgeServer {
-    address: SocketAddr,
+    url: String,
     driver: Driver<Server, Desk>,
     client: Client,
 }
@@ -34,17 +38,25 @@ impl BridgeServer {
     /// # Errors
     ///
     /// Where the address is taken, or there is no key.
-    pub(super) async fn start(arguments: BridgeArgs) -> Result<Self, Failure> {
-        let BridgeArgs {
+    pub(super) async fn start(settings: Settings) -> Result<Self, Failure> {
+        let session = SessionConfig {
+            max_message_bytes: Some(settings.max_message_bytes),
+            authentication: settings.authentication(),
+            security: settings.security(),
+            ..SessionConfig::new(settings.host_name.clone()).with_chunking()
+        };
+        let Settings {
             listen,
             uplink,
+            users,
+            tls,
             allow_net,
             max_message_bytes,
             max_held_bytes,
             host_name,
             ..
-        } = arguments;
-        let (mut config, transport) = uplink.configure(max_message_bytes.get())?;
+        } = settings;
+        let (mut config, transport) = uplink.configure(max_message_bytes)?;
         config.queue = OutboxLimits::new(MAX_WAITING, usize::MAX);
         config.timeouts.message = config.timeouts.message.min(MAX_SENDING);
         let listener = TcpListener::bind(listen)
@@ -61,31 +73,35 @@ impl BridgeServer {
         });
         let server = Server::new(ServerConfig {
             max_links: MAX_LINKS,
-            ..ServerConfig::new(SessionConfig {
-                max_message_bytes: Some(max_message_bytes.get()),
-                ..SessionConfig::new(host_name.clone()).with_chunking()
-            })
+            ..ServerConfig::new(session)
         });
         let forwarder = Forwarder {
             client: client.clone(),
             host_name,
         };
-        let networks = allow_net.iter().map(|network| network.0).collect();
-        let budget = Budget::new(max_held_bytes.get());
+        let welcome = Welcome {
+            users,
+            networks: allow_net,
+        };
+        let budget = Budget::new(max_held_bytes);
         let driver = spawn_with(server, Config::default(), |driver| {
-            Desk::new(driver.clone(), forwarder, networks, budget)
+            Desk::new(driver.clone(), forwarder, welcome, budget)
         });
-        driver.listen_stream(listener);
+        let scheme = match tls {
+            StreamTls::Implicit(_) => "smtps",
+            StreamTls::None | StreamTls::OnRequest(_) => "smtp",
+        };
+        driver.listen_stream(listener, tls);
         Ok(Self {
-            address,
+            url: format!("{scheme}://{address}"),
             driver,
             client,
         })
     }
 
     /// Where it listens.
-    pub(super) const fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Takes nobody new, lets messages finish that have been begun for up to `patience`, and ends.

@@ -8,7 +8,7 @@ use relay_proto::{
         ForwardPath, Reply, ReversePath, Server, ServerConfig, ServerEvent, SessionConfig, reply,
     },
 };
-use relay_tokio::{Application, Config, Driver, spawn};
+use relay_tokio::{Application, Config, Driver, StreamTls, spawn};
 use std::{
     collections::BTreeMap,
     io,
@@ -52,7 +52,7 @@ impl MailboxServer {
             transactions: BTreeMap::new(),
         };
         let driver = spawn(server, counter, Config::default());
-        driver.listen_stream(listener);
+        driver.listen_stream(listener, StreamTls::None);
         Ok(Self { address, driver })
     }
 

@@ -68,6 +68,14 @@ pub(super) fn event(event: &Result<Event, Missed>) {
         } => {
             tracing::error!(%link, from = %reverse_path, recipients, "message in doubt: {why}");
         }
+        Event::SessionResumed { link } => tracing::debug!(%link, "client back in its session"),
+        Event::SessionExpired { link } => {
+            tracing::info!(%link, "client did not come back to its session");
+        }
+        Event::StorageFailed { error } => {
+            tracing::error!("the ledger cannot be written, messages are refused for now: {error}");
+        }
+        Event::StorageRecovered => tracing::info!("the ledger can be written again"),
         Event::Violation { link, violation } => {
             tracing::warn!(%link, "client broke the protocol: {violation}");
         }

@@ -13,12 +13,15 @@ use relay_proto::{
         relay::{Policy, RecipientPattern, RelayConfig},
         wire::{ApiKey, Denied},
     },
+    smtp::Access,
 };
+use relay_storage::StorageFile;
 use relay_tokio::{
     Config,
-    mail::{Presented, Relay},
+    mail::{KeyDirectory, Presented, Relay},
 };
-use std::{net::SocketAddr, path::Path, time::Duration};
+use sha2::{Digest, Sha256};
+use std::{fmt::Write, net::SocketAddr, path::Path, time::Duration};
 use tokio::net::TcpListener;
 
 /// A running relay, and its mailbox where it has one.
@@ -41,8 +44,11 @@ impl Service {
             listen,
             api_keys,
             destination,
+            upstream_roots,
             upstream_connections,
             upstream_idle,
+            ledger,
+            base_only,
             tls,
             allow_sender,
             allow_net,
@@ -57,14 +63,14 @@ impl Service {
         let address = listener.local_addr().map_err(Failure::running)?;
 
         // The mailbox knows its own recipients and refuses others as a mail server does.
-        let (upstream, mailbox) = match destination {
-            Destination::Upstream(upstream) => (upstream, None),
+        let (upstream, access, mailbox) = match destination {
+            Destination::Upstream(upstream, access) => (upstream, access, None),
             Destination::Mailbox(root) => {
                 let recipients = std::mem::take(&mut allow_rcpt);
                 let mailbox = start_mailbox(&root, recipients, max_message_bytes).await?;
                 let address = mailbox.address();
                 let upstream = StreamAddress::new(address.ip().to_string(), address.port(), false);
-                (upstream, Some(mailbox))
+                (upstream, Access::NONE, Some(mailbox))
             }
         };
         let policy = Policy {
@@ -75,9 +81,17 @@ impl Service {
             ..Policy::default()
         };
         let mut config = RelayConfig::new(upstream, host_name);
+        config.upstream_access = access;
         config.max_upstreams = upstream_connections.unwrap_or(config.max_upstreams);
         config.pool.max_idle = upstream_idle.unwrap_or(config.pool.max_idle);
-        let relay = Relay::start(config, keys(api_keys, policy), Config::default());
+        config.durable = !base_only;
+        let mut transport = Config::default();
+        transport.extra_roots = upstream_roots;
+        let keys = keys(&api_keys, &policy);
+        let relay = match ledger {
+            Some(path) => start_with_ledger(config, keys, &path, transport).await?,
+            None => Relay::start(config, keys, transport),
+        };
         let mut events = relay.events().await.map_err(Failure::running)?;
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
@@ -165,16 +179,86 @@ async fn start_mailbox(
     Ok(mailbox)
 }
 
-/// One policy for all keys. Every key is compared, so that the time taken says nothing about them.
-fn keys(keys: Vec<ApiKey>, policy: Policy) -> impl Fn(Presented) -> Result<Policy, Denied> {
+async fn start_with_ledger(
+    config: RelayConfig,
+    keys: impl KeyDirectory,
+    path: &Path,
+    transport: Config,
+) -> Result<Relay, Failure> {
+    let unusable = |error: &dyn std::error::Error| {
+        Failure::usage(format_args!(
+            "cannot keep the ledger in {}: {error}",
+            path.display()
+        ))
+    };
+    let file = StorageFile::open(path).map_err(|error| unusable(&error))?;
+    Relay::start_with_ledger(config, keys, transport, file)
+        .await
+        .map_err(|error| unusable(&error))
+}
+
+/// One policy for all keys, and an account for each. Every key is compared, so that the time taken says nothing about them.
+fn keys(
+    keys: &[ApiKey],
+    policy: &Policy,
+) -> impl Fn(Presented) -> Result<Policy, Denied> + Send + Sync + 'static {
+    let policies: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            let account = account(key);
+            let policy = policy.clone();
+            (key.clone(), Policy { account, ..policy })
+        })
+        .collect();
     move |presented| {
-        let known = keys
-            .iter()
-            .fold(false, |known, key| known | (*key == presented.key));
-        if known {
-            Ok(policy.clone())
-        } else {
-            Err(Denied::for_good("unknown API key"))
-        }
+        let known = policies.iter().fold(None, |known, (key, policy)| {
+            let is_this = *key == presented.key;
+            if is_this { Some(policy) } else { known }
+        });
+        known
+            .cloned()
+            .ok_or_else(|| Denied::for_good("unknown API key"))
+    }
+}
+
+/// The same for the same key over restarts, and nothing the key could be found from: keys are long and random.
+fn account(key: &ApiKey) -> String {
+    let digest = Sha256::digest(key.expose());
+    digest[..16].iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_proto::{LinkId, mail::relay::Event};
+
+    #[test]
+    fn an_account_is_the_same_for_the_same_key_and_does_not_show_it() {
+        let account = |key| account(&ApiKey::new(key));
+        assert_eq!(account("abc"), "ba7816bf8f01cfea414140de5dae2223");
+        assert_ne!(account("abc"), account("abd"));
+    }
+
+    #[test]
+    fn each_key_has_an_account_of_its_own() {
+        let given = [ApiKey::new("one"), ApiKey::new("two")];
+        let look_up = keys(&given, &Policy::default());
+        let present = |key| {
+            let (link, key) = (LinkId::accepted(0), ApiKey::new(key));
+            let (agent, peer) = (None, None);
+            let event = Event::KeyPresented {
+                link,
+                key,
+                agent,
+                peer,
+            };
+            look_up(Presented::from_event(event).unwrap().1)
+        };
+        let [one, two] = ["one", "two"].map(|key| present(key).unwrap().account);
+        assert!(!one.is_empty() && one != two);
+        assert_eq!(present("three").unwrap_err().error, "unknown API key");
     }
 }

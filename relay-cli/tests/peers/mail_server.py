@@ -5,8 +5,9 @@ DIRECTORY/N.envelope says from and for whom. Prints "listening on PORT" when it 
 import argparse
 import asyncio
 import pathlib
+import ssl
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Server(SMTP):
@@ -39,12 +40,30 @@ class Keeper:
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="want STARTTLS and a login")
+    parser.add_argument("--user", nargs=2, metavar=("NAME", "PASSWORD"))
+    parser.add_argument("--login-only", action="store_true", help="do not offer AUTH PLAIN")
     parser.add_argument("directory", type=pathlib.Path)
     options = parser.parse_args()
     keeper = Keeper(options.directory, options.refuse)
 
+    more = {}
+    if options.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*options.tls)
+        more = {"tls_context": context, "require_starttls": True}
+    if options.user:
+        expected = tuple(text.encode() for text in options.user)
+
+        def check(server, session, envelope, mechanism, data):
+            return AuthResult(success=(data.login, data.password) == expected, handled=False)
+
+        more |= {"auth_required": True, "auth_require_tls": bool(options.tls), "authenticator": check}
+    if options.login_only:
+        more["auth_exclude_mechanism"] = ["PLAIN"]
+
     def serve():
-        return Server(keeper, hostname="mx.example", enable_SMTPUTF8=True, data_size_limit=1 << 26)
+        return Server(keeper, hostname="mx.example", enable_SMTPUTF8=True, data_size_limit=1 << 26, **more)
 
     server = await asyncio.get_running_loop().create_server(serve, "127.0.0.1", 0)
     print("listening on", server.sockets[0].getsockname()[1], flush=True)

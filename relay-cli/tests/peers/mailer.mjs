@@ -1,10 +1,11 @@
 // Sends a message with an attachment, as a Node program does: mailer.mjs NODEMAILER PORT ATTACHMENT RECIPIENT…
-// Prints what Nodemailer reports, as one line of JSON.
+// MAILER_OPTIONS in the environment adds options of the transport, as JSON. Prints what Nodemailer reports, as one line of JSON.
 import { createRequire } from "node:module";
 
 const [library, port, path, ...to] = process.argv.slice(2);
 const nodemailer = createRequire(import.meta.url)(library);
-const transport = nodemailer.createTransport({ host: "127.0.0.1", port: Number(port), secure: false });
+const more = JSON.parse(process.env.MAILER_OPTIONS ?? "{}");
+const transport = nodemailer.createTransport({ host: "127.0.0.1", port: Number(port), secure: false, ...more });
 try {
   const info = await transport.sendMail({
     from: "Alice <alice@example.org>",

@@ -10,14 +10,14 @@ use std::{
 use tempfile::TempDir;
 
 /// Where a mailer's mail goes: a bridge, the relay behind it, and the mail server behind that.
-struct Line {
-    server: MailServer,
-    relay: RelayServer,
+pub(crate) struct Line {
+    pub(crate) server: MailServer,
+    pub(crate) relay: RelayServer,
     directory: TempDir,
 }
 
 impl Line {
-    fn lay(refused: &[&str]) -> Option<Self> {
+    pub(crate) fn lay(refused: &[&str]) -> Option<Self> {
         let server = MailServer::start(refused)?;
         let relay = RelayServer::before(server.port);
         let directory = tempfile::tempdir().unwrap();
@@ -28,7 +28,7 @@ impl Line {
         })
     }
 
-    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.directory.path().join(name);
         fs::write(&path, content).unwrap();
         path
@@ -48,7 +48,7 @@ impl Line {
 }
 
 /// Every byte, in an order that has every line end in it, and dots behind them.
-fn bytes() -> Vec<u8> {
+pub(crate) fn bytes() -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..200_000_u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
@@ -57,17 +57,22 @@ fn bytes() -> Vec<u8> {
     bytes
 }
 
-fn run(command: &mut Command) -> Ended {
+pub(crate) fn run(command: &mut Command) -> Ended {
     Process::start(command, b"").wait()
 }
 
-fn swaks(arguments: &[&str]) -> Option<Ended> {
+pub(crate) fn swaks(arguments: &[&str]) -> Option<Ended> {
     let mut command = Command::new(peer("swaks")?);
     command.args(["--from", "alice@example.org", "--to", "bob@example.net"]);
     Some(run(command.args(arguments)))
 }
 
-fn smtplib(bridge: &Bridge, recipients: &[&str], more: &[&str], content: &Path) -> Option<Ended> {
+pub(crate) fn smtplib(
+    bridge: &Bridge,
+    recipients: &[&str],
+    more: &[&str],
+    content: &Path,
+) -> Option<Ended> {
     let mut command = python("mailer.py")?;
     command.args([
         "--port",

@@ -9,6 +9,7 @@ mod faulty_upstreams;
 mod hostile_clients;
 mod hostile_relays;
 mod large_message;
+mod logins;
 mod mailers;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -108,6 +108,7 @@ impl<M: Machine> Driver<M> {
                 state.unwritten.push(frame.len());
                 assert!(state.unwritten.iter().sum::<usize>() <= MAX_UNWRITTEN);
             }
+            Action::StartTls { link } => panic!("{link} is to be secured"),
             Action::Close { link, .. } => {
                 let state = self
                     .links

@@ -1,15 +1,21 @@
 //! The server's side of an SMTP conversation against a client that says anything.
 
-use crate::smtp::{ReplyParser, Request, Session, SessionConfig, reply};
+use crate::smtp::{
+    Authentication, Credentials, ReplyParser, Request, Security, Session, SessionConfig, reply,
+};
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
 const MAX_RECIPIENTS: usize = 3;
 const MAX_MESSAGE_BYTES: usize = 64;
 
-/// How the session refuses a DATA by itself. What is behind it in the same piece is content, what comes later is
-/// commands: the only place where pieces matter.
-const DATA_REFUSED: [&[u8]; 3] = [
+/// The longest line: one with a message of AUTH.
+const MAX_LINE: usize = 12_288;
+
+/// Where pieces matter. How the session refuses a DATA by itself: what is behind it in the same piece is content, what comes
+/// later is commands. And where TLS begins: what is behind STARTTLS in the same piece is dropped.
+const PIECES_MATTER: [&[u8]; 4] = [
+    b"Ready to start TLS",
     b"No valid recipients",
     b"Need MAIL command",
     b"Content has begun with BDAT",
@@ -33,6 +39,12 @@ fn converse<'a>(pieces: impl Iterator<Item = &'a [u8]>, takes_content: bool) -> 
     config.max_message_bytes = Some(MAX_MESSAGE_BYTES as u64);
     config.max_errors = 5;
     config.capabilities.chunking = true;
+    config.security = Security::StartTls;
+    config.authentication = Some(Authentication {
+        required: false,
+        in_clear: true,
+        max_failures: 3,
+    });
     let mut conversation = Conversation {
         session: Session::new(config),
         replies: ReplyParser::new(),
@@ -51,7 +63,7 @@ fn converse<'a>(pieces: impl Iterator<Item = &'a [u8]>, takes_content: bool) -> 
 
 /// The transcript as far as it does not depend on the pieces.
 fn comparable(transcript: &[u8]) -> &[u8] {
-    let end = DATA_REFUSED
+    let end = PIECES_MATTER
         .iter()
         .filter_map(|text| memchr::memmem::find(transcript, text))
         .min();
@@ -91,7 +103,7 @@ impl Conversation {
                 None => {}
             }
         }
-        assert!(self.session.buffered() < 2048);
+        assert!(self.session.buffered() < MAX_LINE);
         assert_eq!(self.session.poll_output(), None);
     }
 
@@ -146,6 +158,26 @@ impl Conversation {
             (Request::EndOfContent, Stage::Content(content)) => {
                 self.transcript.extend_from_slice(&content);
                 self.respond(content.len() % 2 == 0, 250);
+                Stage::Idle
+            }
+            (Request::Credentials(credentials), Stage::Idle) => {
+                self.session
+                    .respond(if credentials == Credentials::new("alice", "sesame") {
+                        reply(235, "2.7.0", "yes")
+                    } else {
+                        reply(535, "5.7.8", "no")
+                    });
+                Stage::Idle
+            }
+            (Request::StartTls, Stage::Idle) => {
+                assert_eq!(self.session.buffered(), 0);
+                self.session
+                    .respond(reply(220, "2.0.0", "Ready to start TLS"));
+                // In clear, and too late.
+                self.session.handle_bytes(b"MAIL FROM:<evil@b>\r\n");
+                assert_eq!(self.session.poll_request(), None);
+                self.session.secured();
+                assert_eq!(self.session.buffered(), 0);
                 Stage::Idle
             }
             (Request::Reset, Stage::Recipients(_) | Stage::Content(_)) => Stage::Idle,

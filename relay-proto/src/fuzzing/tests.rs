@@ -82,6 +82,7 @@ proptest! {
     fn smtp_session(input in fragments(&[
         "EHLO a\r\n", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<a@no>\r\n", "RCPT TO:<a@b>\r\n", "RCPT TO:<a@no>\r\n", "DATA\r\n",
         "hello\r\n", ".\r\n", "..\r\n", "RSET\r\n", "NOOP\r\n", "QUIT\r\n", "\r\n", "\n", "MAIL", "DATA",
+        "STARTTLS\r\n", "AUTH PLAIN", "AUTH LOGIN\r\n", " ", "AGFsaWNlAHNlc2FtZQ==\r\n", "AGFsaWNlAHdyb25n\r\n", "YWxpY2U=\r\n", "*\r\n",
     ])) {
         super::smtp_session(&input);
     }

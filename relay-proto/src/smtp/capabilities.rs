@@ -1,8 +1,11 @@
 //! Service extensions a server offers (RFC 5321 section 4.1.1.1).
 
-use alloc::{format, string::String};
+use alloc::{collections::BTreeSet, format, string::String};
 
-use super::reply::{Code, Reply};
+use super::{
+    Mechanism,
+    reply::{Code, Reply},
+};
 
 /// The SIZE a server declares (RFC 1870 section 4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +33,10 @@ pub struct Capabilities {
     pub enhanced_status_codes: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
+    /// AUTH (RFC 4954): the mechanisms that are known here; none where it is not offered.
+    pub auth: BTreeSet<Mechanism>,
 }
 
 impl Capabilities {
@@ -49,6 +56,10 @@ impl Capabilities {
                 "SMTPUTF8" => capabilities.smtputf8 = true,
                 "ENHANCEDSTATUSCODES" => capabilities.enhanced_status_codes = true,
                 "DSN" => capabilities.dsn = true,
+                "STARTTLS" => capabilities.starttls = true,
+                "AUTH" => capabilities
+                    .auth
+                    .extend(words.filter_map(Mechanism::from_name)),
                 _ => {}
             }
         }
@@ -75,6 +86,14 @@ impl Capabilities {
         offer(self.chunking, "CHUNKING");
         offer(self.enhanced_status_codes, "ENHANCEDSTATUSCODES");
         offer(self.dsn, "DSN");
+        offer(self.starttls, "STARTTLS");
+        if !self.auth.is_empty() {
+            let names = self.auth.iter().map(|mechanism| mechanism.name());
+            offer(
+                true,
+                &names.fold(String::from("AUTH"), |line, name| line + " " + name),
+            );
+        }
         Reply::new(Code::OK, None, text)
     }
 

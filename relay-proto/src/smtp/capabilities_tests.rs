@@ -3,7 +3,7 @@ use std::{format, string::String};
 use proptest::prelude::*;
 use smtp_proto::{
     EXT_8BIT_MIME, EXT_CHUNKING, EXT_DSN, EXT_ENHANCED_STATUS_CODES, EXT_PIPELINING, EXT_SIZE,
-    EXT_SMTP_UTF8, EhloResponse,
+    EXT_SMTP_UTF8, EXT_START_TLS, EhloResponse,
 };
 
 use super::super::reply;
@@ -21,7 +21,7 @@ fn extensions_are_read_line_by_line() {
     );
     assert_eq!(
         offered(
-            "PIPELINING\n8bitmime\nSize 1000\nSMTPUTF8\nCHUNKING\nEnhancedStatusCodes\nDSN\nAUTH PLAIN\nX-OTHER"
+            "PIPELINING\n8bitmime\nSize 1000\nSMTPUTF8\nCHUNKING\nEnhancedStatusCodes\nDSN\nSTARTTLS\nAUTH CRAM-MD5 login PLAIN\nX-OTHER"
         ),
         Capabilities {
             pipelining: true,
@@ -31,6 +31,8 @@ fn extensions_are_read_line_by_line() {
             smtputf8: true,
             enhanced_status_codes: true,
             dsn: true,
+            starttls: true,
+            auth: [Mechanism::Plain, Mechanism::Login].into(),
         }
     );
     for (line, size) in [
@@ -52,11 +54,12 @@ fn extensions_are_read_line_by_line() {
 
 prop_compose! {
     fn any_capabilities()(
-        flags in any::<[bool; 6]>(),
+        flags in any::<[bool; 7]>(),
+        auth in proptest::collection::btree_set(proptest::sample::select(&[Mechanism::Plain, Mechanism::Login][..]), 0..3),
         size in proptest::option::of(any::<u64>().prop_map(|size| if size == 0 { Size::Unlimited } else { Size::Limit(size) })),
     ) -> Capabilities {
-        let [pipelining, chunking, eight_bit_mime, smtputf8, enhanced_status_codes, dsn] = flags;
-        Capabilities { pipelining, chunking, size, eight_bit_mime, smtputf8, enhanced_status_codes, dsn }
+        let [pipelining, chunking, eight_bit_mime, smtputf8, enhanced_status_codes, dsn, starttls] = flags;
+        Capabilities { pipelining, chunking, size, eight_bit_mime, smtputf8, enhanced_status_codes, dsn, starttls, auth }
     }
 }
 
@@ -77,6 +80,7 @@ proptest! {
             (EXT_SMTP_UTF8, capabilities.smtputf8),
             (EXT_ENHANCED_STATUS_CODES, capabilities.enhanced_status_codes),
             (EXT_DSN, capabilities.dsn),
+            (EXT_START_TLS, capabilities.starttls),
         ] {
             prop_assert_eq!(theirs.has_capability(extension), ours);
         }

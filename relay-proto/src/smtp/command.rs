@@ -1,7 +1,8 @@
 //! Commands (RFC 5321, section 4.1), read strictly and written from parsed parts.
 
 use super::{
-    Address, AddressError, ForwardPath, HostName, Reply, ReversePath, address::domain_prefix, reply,
+    Address, AddressError, ForwardPath, HostName, Mechanism, Reply, ReversePath, SaslMessage,
+    address::domain_prefix, authentication::not_base64, reply,
 };
 use alloc::{
     format,
@@ -12,7 +13,8 @@ use core::fmt::{self, Display};
 
 /// A command a client gives a server (RFC 5321, section 4.1.1).
 ///
-/// `Display` is the line without its CRLF. It is a single line whatever the parts are, as all of them are parsed types.
+/// `Display` is the line without its CRLF, and without what AUTH keeps secret. It is a single line whatever the parts are, as
+/// all of them are parsed types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
@@ -41,6 +43,15 @@ pub enum Command {
         /// Whether the content ends with them.
         last: bool,
     },
+    /// STARTTLS (RFC 3207): the connection is to be secured.
+    StartTls,
+    /// AUTH (RFC 4954): the client says who it is.
+    Auth {
+        /// In which way.
+        mechanism: Mechanism,
+        /// The mechanism's first message, where it comes at once.
+        initial_response: Option<SaslMessage>,
+    },
     /// RSET: gives up the transaction.
     Reset,
     /// NOOP: nothing. What stands behind it is not kept.
@@ -66,6 +77,8 @@ pub struct MailParameters {
     pub body: Option<Body>,
     /// SMTPUTF8 (RFC 6531): addresses or header are international.
     pub smtputf8: bool,
+    /// AUTH (RFC 4954, section 5): who has handed in the message first, as xtext, or `<>`. It proves nothing.
+    pub auth: Option<String>,
 }
 
 /// Which bytes content consists of (RFC 6152).
@@ -88,6 +101,7 @@ impl Command {
     /// - 500 5.5.1 an unknown command; 500 5.5.2 a line with a bare CR, a bare LF or a NUL in it, or one that is not UTF-8
     /// - 501 5.5.4 missing, surplus, repeated or malformed arguments; 501 5.1.7 and 501 5.1.3 malformed addresses
     /// - 553 5.6.7 an international sender without SMTPUTF8. For recipients, whether that was said is for the session to know.
+    /// - 504 5.5.4 a mechanism of AUTH that is not known; 501 5.5.2 an initial response that is not base64
     /// - 555 5.5.4 a parameter that is not supported
     pub fn parse(line: &[u8]) -> Result<Self, Reply> {
         let malformed = |problem| reply(500, "5.5.2", format!("Syntax error: {problem}"));
@@ -112,6 +126,8 @@ impl Command {
             "RCPT" => parse_rcpt(arguments),
             "DATA" => alone(Self::Data, "DATA"),
             "BDAT" => parse_bdat(arguments),
+            "STARTTLS" => alone(Self::StartTls, "STARTTLS"),
+            "AUTH" => parse_auth(arguments),
             "RSET" => alone(Self::Reset, "RSET"),
             "QUIT" => alone(Self::Quit, "QUIT"),
             "NOOP" => Ok(Self::Noop),
@@ -122,9 +138,15 @@ impl Command {
         }
     }
 
-    /// The command as it is sent, with CRLF.
+    /// The command as it is sent, with CRLF; that of AUTH may hold a password.
     pub fn to_bytes(&self) -> Bytes {
-        let mut line = self.to_string();
+        let mut line = match self {
+            Self::Auth {
+                mechanism,
+                initial_response: Some(message),
+            } => format!("AUTH {mechanism} {}", message.encode_initial()),
+            _ => self.to_string(),
+        };
         line.push_str("\r\n");
         line.into()
     }
@@ -143,6 +165,15 @@ impl Display for Command {
             Self::Data => f.write_str("DATA"),
             Self::BinaryData { size, last: false } => write!(f, "BDAT {size}"),
             Self::BinaryData { size, last: true } => write!(f, "BDAT {size} LAST"),
+            Self::StartTls => f.write_str("STARTTLS"),
+            Self::Auth {
+                mechanism,
+                initial_response: None,
+            } => write!(f, "AUTH {mechanism}"),
+            Self::Auth {
+                mechanism,
+                initial_response: Some(_),
+            } => write!(f, "AUTH {mechanism} ***"),
             Self::Reset => f.write_str("RSET"),
             Self::Noop => f.write_str("NOOP"),
             Self::Quit => f.write_str("QUIT"),
@@ -163,6 +194,9 @@ impl Display for MailParameters {
         }
         if self.smtputf8 {
             f.write_str(" SMTPUTF8")?;
+        }
+        if let Some(auth) = &self.auth {
+            write!(f, " AUTH={auth}")?;
         }
         Ok(())
     }
@@ -241,6 +275,46 @@ fn parse_bdat(arguments: &str) -> Result<Command, Reply> {
         _ => return Err(syntax()),
     };
     Ok(Command::BinaryData { size, last })
+}
+
+fn parse_auth(arguments: &str) -> Result<Command, Reply> {
+    let syntax = || usage("AUTH mechanism [initial-response]");
+    let mut words = arguments.split(' ').filter(|word| !word.is_empty());
+    let name = words.next().ok_or_else(syntax)?;
+    let initial_response = words.next();
+    if words.next().is_some() {
+        return Err(syntax());
+    }
+    let mechanism = Mechanism::from_name(name)
+        .ok_or_else(|| reply(504, "5.5.4", "Unrecognized authentication mechanism"))?;
+    let initial_response = match initial_response {
+        Some(text) => {
+            let message = SaslMessage::decode_initial(text.as_bytes()).ok_or_else(not_base64)?;
+            Some(message)
+        }
+        None => None,
+    };
+    Ok(Command::Auth {
+        mechanism,
+        initial_response,
+    })
+}
+
+/// Text as RFC 3461, section 4, writes it into a parameter.
+fn is_xtext(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let is_upper_hex = |byte: Option<u8>| matches!(byte, Some(b'0'..=b'9' | b'A'..=b'F'));
+    while let Some(byte) = bytes.next() {
+        let is_good = match byte {
+            b'+' => is_upper_hex(bytes.next()) && is_upper_hex(bytes.next()),
+            b'=' => false,
+            _ => byte.is_ascii_graphic(),
+        };
+        if !is_good {
+            return false;
+        }
+    }
+    !text.is_empty()
 }
 
 /// Digits alone: `parse` would take a sign.
@@ -352,7 +426,11 @@ impl MailParameters {
                 self.smtputf8 = true;
                 Ok(())
             }
-            ("SIZE" | "BODY", None) | ("SMTPUTF8", Some(_)) => Err(malformed()),
+            ("AUTH", Some(auth)) if auth == "<>" || is_xtext(auth) => {
+                put(&mut self.auth, auth.into()).ok_or_else(set_before)
+            }
+            ("AUTH", Some(_)) => Err(malformed()),
+            ("SIZE" | "BODY" | "AUTH", None) | ("SMTPUTF8", Some(_)) => Err(malformed()),
             _ => Err(parameter.unsupported()),
         }
     }

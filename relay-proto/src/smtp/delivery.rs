@@ -60,6 +60,7 @@ impl Delivery {
                 size: offered.size.map(|_| length),
                 body: eight_bit.then_some(Body::EightBitMime),
                 smtputf8: international,
+                ..MailParameters::default()
             },
         })
     }

@@ -43,6 +43,13 @@ impl Handshake {
         }
     }
 
+    /// The same behind STARTTLS (RFC 3207, section 4.2), where there is no greeting, and what it says first.
+    pub(super) fn behind_tls(host_name: HostName) -> (Self, Command) {
+        let ehlo = Command::Ehlo(host_name.clone());
+        let stage = Stage::Ehlo;
+        (Self { host_name, stage }, ehlo)
+    }
+
     /// Takes the server's next reply.
     ///
     /// Any 5yz reply to EHLO but 554 leads to HELO; 554 means that there is no service at all.

@@ -1,6 +1,7 @@
 //! The Simple Mail Transfer Protocol (RFC 5321): its grammar, and both ends of a session as pure state machines.
 
 mod address;
+mod authentication;
 mod capabilities;
 mod category;
 mod command;
@@ -11,6 +12,7 @@ mod dialogue;
 mod envelope;
 mod flight;
 mod handshake;
+mod introduction;
 mod reply;
 mod reply_parser;
 mod script;
@@ -18,6 +20,7 @@ mod server;
 mod session;
 
 pub use address::{Address, AddressError, ForwardPath, HostName, ReversePath};
+pub use authentication::{Credentials, Mechanism, SaslMessage};
 pub use capabilities::{Capabilities, Size};
 pub use category::Category;
 pub use command::{Body, Command, MailParameters};
@@ -27,8 +30,9 @@ pub use dialogue::Dialogue;
 pub use envelope::{Envelope, EnvelopeError};
 pub use flight::Flight;
 pub use handshake::{Handshake, HandshakeStep};
+pub use introduction::{Access, Introduction, IntroductionStep};
 pub use reply::{Code, EnhancedCode, ParseEnhancedCodeError, Reply, reply};
 pub use reply_parser::{ReplyError, ReplyParser};
 pub use script::{Script, ScriptError, ScriptRun};
 pub use server::{Server, ServerConfig, ServerEvent};
-pub use session::{Ahead, Request, Session, SessionConfig, Turn};
+pub use session::{Ahead, Authentication, Request, Security, Session, SessionConfig, Turn};

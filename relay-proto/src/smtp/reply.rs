@@ -28,6 +28,8 @@ impl Code {
     pub const OK: Self = Self(250);
     /// 252, the address was not verified.
     pub const NOT_VERIFIED: Self = Self(252);
+    /// 334, the server waits for the next message of a SASL mechanism.
+    pub const CHALLENGE: Self = Self(334);
     /// 354, the server waits for content.
     pub const START_CONTENT: Self = Self(354);
     /// 421, the server closes the connection for now.

@@ -188,8 +188,8 @@ proptest! {
     fn smtp_proto_reads_well_formed_replies_alike(
         (code, class) in (2u16..6, 0u16..6, 0u16..10).prop_map(|(x, y, z)| (x * 100 + y * 10 + z, x)),
         enhanced in proptest::option::of((0u8..10, 0u8..10)),
-        // Text that begins with a digit may look like an enhanced code to one of the two.
-        lines in proptest::collection::vec("[!-/:-~][ -~]{0,80}", 1..6),
+        // Text that begins with a digit or a dot may look like an enhanced code to one of the two.
+        lines in proptest::collection::vec("[!-\\-/:-~][ -~]{0,80}", 1..6),
     ) {
         let prefix = match enhanced {
             Some((subject, detail)) if class != 3 => format!("{class}.{subject}.{detail} "),

@@ -1,16 +1,21 @@
 //! An SMTP server: a machine with a session on every accepted byte stream.
 
-use super::{
-    ForwardPath, MailParameters, Reply, Request, ReversePath, Session, SessionConfig, Turn, reply,
-};
-use crate::{Action, CloseCode, Closure, Deadline, Frame, Input, LinkId, Machine, Time};
+mod config;
+mod event;
+
+pub use config::ServerConfig;
+pub use event::ServerEvent;
+
+use super::{Reply, Request, Session, Turn, reply};
+use crate::{Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Time};
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     format,
     string::String,
 };
 use bytes::Bytes;
-use core::{fmt, mem, net::IpAddr, time::Duration};
+use core::{mem, net::IpAddr};
+use event::EVENT_BYTES;
 
 /// How much of a link's traffic is held, in bytes, before the server stops reading it: input it has not worked through, events the
 /// application has not taken, replies the peer has not. Enough for a good rate at a long round trip, little for a thousand links.
@@ -19,40 +24,14 @@ const MAX_HELD: usize = 64 * 1024;
 /// The most that is read at a time, in bytes.
 const MAX_READ: usize = 64 * 1024;
 
-/// What an event counts against [`MAX_HELD`] besides its content, about its size in memory: a peer that sends content byte by
-/// byte makes many.
-const EVENT_BYTES: usize = 128;
-
-/// How a [`Server`] behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// How each conversation is held.
-    pub session: SessionConfig,
-    /// The most links at a time. Further ones are told 421.
-    pub max_links: usize,
-    /// How long a client may take for a command (RFC 5321, section 4.5.3.2.7).
-    pub command_timeout: Duration,
-    /// How long a client may pause in its content (RFC 5321, section 4.5.3.2.5).
-    pub content_timeout: Duration,
-}
-
-impl ServerConfig {
-    /// At most 100 links, so that all of them together hold some 20 MB; five minutes for a command, three for content to go on.
-    pub const fn new(session: SessionConfig) -> Self {
-        Self {
-            session,
-            max_links: 100,
-            command_timeout: Duration::from_secs(5 * 60),
-            content_timeout: Duration::from_secs(3 * 60),
-        }
-    }
-}
-
 /// An SMTP server (RFC 5321) for byte streams that a driver accepts.
 ///
-/// It asks the application by events and is answered with [`respond`](Self::respond): [`ServerEvent::Mail`],
-/// [`ServerEvent::Recipient`] and [`ServerEvent::EndOfContent`] are questions, the rest is news. While a question is open
-/// the client waits, and its silence is not held against it.
+/// It asks the application by events and is answered with [`respond`](Self::respond): [`ServerEvent::Credentials`],
+/// [`ServerEvent::Mail`], [`ServerEvent::Recipient`] and [`ServerEvent::EndOfContent`] are questions, the rest is news. While a
+/// question is open the client waits, and its silence is not held against it.
+///
+/// TLS is the driver's: where [`SessionConfig::security`](super::SessionConfig::security) offers STARTTLS, the server has it started
+/// by [`Action::StartTls`]; what a client has sent behind STARTTLS in clear is never worked on.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
@@ -69,78 +48,14 @@ pub struct Server {
     life: Life,
 }
 
-/// News from a [`Server`].
-///
-/// A transaction begins with a positive answer to [`Mail`](Self::Mail). It ends with the answer to
-/// [`EndOfContent`](Self::EndOfContent), or else with the first [`Reset`](Self::Reset) or [`Closed`](Self::Closed) of its link: then
-/// what came of its content is of no use.
-///
-/// `Debug` shows the length of content only.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerEvent {
-    /// A client has connected.
-    Opened {
-        /// On which link.
-        link: LinkId,
-        /// From where, where the transport knows.
-        peer: Option<IpAddr>,
-    },
-    /// A question: may a message from this sender come?
-    Mail {
-        /// On which link.
-        link: LinkId,
-        /// The sender.
-        reverse_path: ReversePath,
-        /// What the client says about the message.
-        parameters: MailParameters,
-    },
-    /// A question: may the message go to this recipient?
-    Recipient {
-        /// On which link.
-        link: LinkId,
-        /// The recipient.
-        forward_path: ForwardPath,
-    },
-    /// The next piece of the message: header and body, lines with CRLF as a rule.
-    Content {
-        /// On which link.
-        link: LinkId,
-        /// The piece, never empty.
-        content: Bytes,
-    },
-    /// A question: that was the message; is it accepted? Who says yes is responsible for it from then on.
-    EndOfContent {
-        /// On which link.
-        link: LinkId,
-    },
-    /// The transaction is given up.
-    Reset {
-        /// On which link.
-        link: LinkId,
-    },
-    /// A link has ended. Nothing about it follows.
-    Closed {
-        /// Which link.
-        link: LinkId,
-        /// How it ended.
-        why: Closure,
-    },
-    /// Clients were sent away, as there were too many links or the server is shutting down.
-    Refused {
-        /// How many since the last event of this kind.
-        count: u64,
-    },
-    /// The server has ended. Nothing follows.
-    Finished,
-}
-
 #[derive(Debug)]
 struct Link {
     session: Session,
     /// The lengths of what was sent and is not written yet, oldest first.
     unwritten: VecDeque<usize>,
     unwritten_bytes: usize,
+    /// The driver is asked to start TLS. Nothing is read or sent until it has.
+    is_securing: bool,
     /// What events the application has not taken weigh.
     untaken_bytes: usize,
     /// When the client last did what it was to do.
@@ -229,7 +144,11 @@ impl Server {
             self.actions.push_back(close(link));
             return;
         }
-        let mut session = Session::new(self.config.session.clone());
+        let mut config = self.config.session.clone();
+        if let Some(authentication) = &mut config.authentication {
+            authentication.in_clear |= peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+        }
+        let mut session = Session::new(config);
         let greeting = format!("{} ESMTP", self.config.session.host_name);
         session.greet(reply(220, "", greeting));
         self.links.insert(
@@ -238,6 +157,7 @@ impl Server {
                 session,
                 unwritten: VecDeque::new(),
                 unwritten_bytes: 0,
+                is_securing: false,
                 untaken_bytes: EVENT_BYTES,
                 active_at: now,
                 is_asking: false,
@@ -267,12 +187,22 @@ impl Server {
             }
             state.active_at = now;
             if let Some(output) = output {
-                state.unwritten.push_back(output.len());
-                state.unwritten_bytes += output.len();
-                let frame = Frame::Binary(output);
-                self.actions.push_back(Action::Send { link, frame });
+                self.actions.push_back(state.send(link, output));
             }
             let event = match request {
+                Some(Request::StartTls) => {
+                    let ready = reply(220, "2.0.0", "Ready to start TLS");
+                    state.session.respond(ready);
+                    state.is_securing = true;
+                    if let Some(output) = state.session.poll_output() {
+                        self.actions.push_back(state.send(link, output));
+                    }
+                    self.actions.push_back(Action::StartTls { link });
+                    break;
+                }
+                Some(Request::Credentials(credentials)) => {
+                    ServerEvent::Credentials { link, credentials }
+                }
                 Some(Request::Mail {
                     reverse_path,
                     parameters,
@@ -345,6 +275,15 @@ impl Machine for Server {
                     self.work(now, link);
                 }
             }
+            Input::Secured { link } => {
+                if let Some(state) = self.links.get_mut(&link)
+                    && mem::take(&mut state.is_securing)
+                {
+                    state.session.secured();
+                    state.active_at = now;
+                    self.work(now, link);
+                }
+            }
             Input::Closed { link, why } => {
                 if self.links.remove(&link).is_some() {
                     self.unheard += 1;
@@ -409,6 +348,8 @@ impl Machine for Server {
 
     fn read_limit(&self, link: LinkId) -> usize {
         match self.links.get(&link) {
+            // Already before the reply to STARTTLS is sent: what a client says to it is TLS, and not for us.
+            Some(state) if state.is_securing => 0,
             Some(state) if state.held() < MAX_HELD => MAX_READ,
             Some(_) => 0,
             None if self.refused.contains(&link) => MAX_READ,
@@ -422,6 +363,13 @@ impl Machine for Server {
 }
 
 impl Link {
+    fn send(&mut self, link: LinkId, output: Bytes) -> Action {
+        self.unwritten.push_back(output.len());
+        self.unwritten_bytes += output.len();
+        let frame = Frame::Binary(output);
+        Action::Send { link, frame }
+    }
+
     fn held(&self) -> usize {
         self.session.buffered() + self.untaken_bytes + self.unwritten_bytes
     }
@@ -444,63 +392,6 @@ impl Link {
     }
 }
 
-impl ServerEvent {
-    /// The link the event is about, if it is about one.
-    pub const fn link(&self) -> Option<LinkId> {
-        match self {
-            Self::Opened { link, .. }
-            | Self::Mail { link, .. }
-            | Self::Recipient { link, .. }
-            | Self::Content { link, .. }
-            | Self::EndOfContent { link }
-            | Self::Reset { link }
-            | Self::Closed { link, .. } => Some(*link),
-            Self::Refused { .. } | Self::Finished => None,
-        }
-    }
-
-    /// Whether the event is to be answered with [`Server::respond`].
-    pub const fn is_question(&self) -> bool {
-        matches!(
-            self,
-            Self::Mail { .. } | Self::Recipient { .. } | Self::EndOfContent { .. }
-        )
-    }
-
-    fn weight(&self) -> usize {
-        match self {
-            Self::Content { content, .. } => EVENT_BYTES + content.len(),
-            _ => EVENT_BYTES,
-        }
-    }
-}
-
-impl fmt::Debug for ServerEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Opened {
-                link,
-                peer: Some(peer),
-            } => write!(f, "{link} Opened from {peer}"),
-            Self::Opened { link, peer: None } => write!(f, "{link} Opened"),
-            Self::Mail {
-                link,
-                reverse_path,
-                parameters,
-            } => write!(f, "{link} Mail({reverse_path}{parameters})"),
-            Self::Recipient { link, forward_path } => write!(f, "{link} Recipient({forward_path})"),
-            Self::Content { link, content } => {
-                write!(f, "{link} Content({} bytes)", content.len())
-            }
-            Self::EndOfContent { link } => write!(f, "{link} EndOfContent"),
-            Self::Reset { link } => write!(f, "{link} Reset"),
-            Self::Closed { link, why } => write!(f, "{link} Closed({why})"),
-            Self::Refused { count } => write!(f, "Refused({count})"),
-            Self::Finished => f.write_str("Finished"),
-        }
-    }
-}
-
 const fn close(link: LinkId) -> Action {
     Action::Close {
         link,
@@ -514,5 +405,4 @@ fn shutting_down() -> Reply {
 }
 
 #[cfg(test)]
-#[path = "server_tests.rs"]
 mod tests;

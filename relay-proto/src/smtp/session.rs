@@ -2,10 +2,16 @@
 
 mod ahead;
 mod chunk;
+mod config;
+mod request;
+mod trust;
+
+pub use config::{Authentication, Security, SessionConfig};
+pub use request::{Request, Turn};
 
 use super::{
-    Capabilities, Code, Command, ContentDecoder, ForwardPath, HostName, MailParameters, Reply,
-    ReversePath, Size, command::international_address, reply,
+    Code, Command, ContentDecoder, ForwardPath, MailParameters, Reply, ReversePath, Size,
+    authentication::Exchange, command::international_address, reply,
 };
 pub use ahead::Ahead;
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,53 +24,6 @@ const MAX_LINE: usize = 2048;
 
 /// Output in bytes above which no further command is worked on, as a short command can have a long reply.
 const MAX_OUTPUT: usize = 64 * 1024;
-
-/// How a [`Session`] behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionConfig {
-    /// The server's name in its replies.
-    pub host_name: HostName,
-    /// What the reply to EHLO offers. SIZE is taken from `max_message_bytes` instead; DSN is left out, as a session
-    /// does not speak it.
-    pub capabilities: Capabilities,
-    /// Whether MAIL needs an EHLO or HELO before it (RFC 5321, section 4.1.4).
-    pub require_hello: bool,
-    /// The most recipients of a message. Further ones get 452, and their mail comes in another transaction.
-    pub max_recipients: usize,
-    /// The largest content in bytes, counted without the dots of transparency.
-    pub max_message_bytes: Option<u64>,
-    /// How many commands that are none, or malformed, a client may send; the next ends the session. Commands in the wrong order
-    /// do not count: a client that pipelines sends many of them behind one that was refused.
-    pub max_errors: u32,
-}
-
-impl SessionConfig {
-    /// The same with CHUNKING (RFC 3030), for owners that take content as it comes by BDAT: with line ends of any kind.
-    #[must_use]
-    pub const fn with_chunking(mut self) -> Self {
-        self.capabilities.chunking = true;
-        self
-    }
-
-    /// A strict server called `host_name`: 100 recipients (what RFC 5321, section 4.5.3.1.8, asks for), 64 MiB (more
-    /// than large mail services take), 20 errors (a person at a keyboard makes fewer).
-    pub fn new(host_name: HostName) -> Self {
-        Self {
-            host_name,
-            capabilities: Capabilities {
-                pipelining: true,
-                eight_bit_mime: true,
-                smtputf8: true,
-                enhanced_status_codes: true,
-                ..Capabilities::default()
-            },
-            require_hello: true,
-            max_recipients: 100,
-            max_message_bytes: Some(64 * 1024 * 1024),
-            max_errors: 20,
-        }
-    }
-}
 
 /// The server's side of one SMTP conversation (RFC 5321), on a connection or a channel.
 ///
@@ -96,53 +55,11 @@ pub struct Session {
     stage: Stage,
     said_hello: bool,
     errors: u32,
+    is_authenticated: bool,
+    /// Refusals of the client's credentials.
+    failures: u32,
     /// The start of the line at hand was too long and is gone.
     skips_line: bool,
-}
-
-/// What only the owner of a [`Session`] can answer, or has to know.
-///
-/// A transaction begins with a positive answer to [`Mail`](Self::Mail) and ends with any answer to
-/// [`EndOfContent`](Self::EndOfContent), with [`Reset`](Self::Reset), or with the session.
-///
-/// `Debug` shows the length of content only.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Request {
-    /// May a message from this sender come? A positive answer begins a transaction.
-    Mail {
-        /// The sender.
-        reverse_path: ReversePath,
-        /// What the client says about the message.
-        parameters: MailParameters,
-    },
-    /// May it go to this recipient? A positive answer adds it.
-    Recipient(ForwardPath),
-    /// May its content come? The positive answer is 354. There is a recipient. Not asked where content comes by BDAT.
-    Data,
-    /// The next piece of content, as it was before transparency. Needs no answer.
-    Content(Bytes),
-    /// That was all. Is the message accepted?
-    EndOfContent,
-    /// The transaction is given up: by RSET or EHLO, before QUIT, because the content is too large, because DATA was refused to a
-    /// client that sent the content all the same, or because of too many errors. Needs no answer.
-    Reset,
-    /// The client has said QUIT and was told goodbye. Needs no answer.
-    Quit,
-}
-
-/// Whose turn it is in a [`Session`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Turn {
-    /// The owner's: to greet, or to answer a request.
-    Owner,
-    /// The client's, to send a command.
-    Command,
-    /// The client's, to send content.
-    Content,
-    /// Nobody's: the session is over.
-    Over,
 }
 
 enum Stage {
@@ -165,6 +82,14 @@ enum Stage {
     /// The message waits for its answer.
     AskedMessage,
     Unwanted(Unwanted),
+    /// The client is saying who it is.
+    Authenticating(Exchange),
+    /// Its credentials wait for their answer.
+    AskedCredentials,
+    /// STARTTLS waits for its answer.
+    AskedStartTls,
+    /// TLS is being started.
+    Securing,
     /// QUIT is answered and not yet reported.
     Quitting,
     Over,
@@ -206,6 +131,8 @@ impl Session {
             stage: Stage::Ungreeted,
             said_hello: false,
             errors: 0,
+            is_authenticated: false,
+            failures: 0,
             skips_line: false,
         }
     }
@@ -224,9 +151,12 @@ impl Session {
         }
     }
 
-    /// Appends input. Its boundaries mean nothing.
+    /// Appends input. Its boundaries mean nothing. What comes between STARTTLS and [`secured`](Self::secured) is thrown away.
     pub fn handle_bytes(&mut self, bytes: &[u8]) {
-        if !matches!(self.stage, Stage::Quitting | Stage::Over) {
+        if !matches!(
+            self.stage,
+            Stage::AskedStartTls | Stage::Securing | Stage::Quitting | Stage::Over
+        ) {
             self.input.extend_from_slice(bytes);
         }
     }
@@ -241,7 +171,10 @@ impl Session {
                 return None;
             }
             match &mut self.stage {
-                Stage::Idle | Stage::Transaction(_) | Stage::BetweenChunks { .. } => {
+                Stage::Idle
+                | Stage::Transaction(_)
+                | Stage::BetweenChunks { .. }
+                | Stage::Authenticating(_) => {
                     let request = match self.take_line()? {
                         Ok(line) => self.handle_line(&line),
                         Err(reply) => self.handle_error(&reply),
@@ -309,6 +242,9 @@ impl Session {
                 | Stage::AskedRecipient(_)
                 | Stage::AskedData(_)
                 | Stage::AskedMessage
+                | Stage::AskedCredentials
+                | Stage::AskedStartTls
+                | Stage::Securing
                 | Stage::Over => return None,
             }
         }
@@ -325,6 +261,13 @@ impl Session {
                 transaction.recipients += usize::from(accepted);
                 Stage::Transaction(transaction)
             }
+            Stage::AskedCredentials => {
+                self.is_authenticated = accepted;
+                self.failures += u32::from(reply.is_permanent());
+                Stage::Idle
+            }
+            Stage::AskedStartTls if accepted => Stage::Securing,
+            Stage::AskedStartTls => Stage::Idle,
             Stage::AskedData(_) if accepted => Stage::Content(Content::default()),
             Stage::AskedData(transaction) => {
                 self.after_refused_data(Stage::Transaction(transaction))
@@ -338,13 +281,18 @@ impl Session {
         if reply.code() == Code::NOT_AVAILABLE {
             self.end();
         }
+        self.end_guessing();
     }
 
-    /// Ends the session unasked, for a timeout or a shutdown: 421 and why.
+    /// Ends the session unasked, for a timeout or a shutdown: 421 and why. While TLS is being started nothing can be said.
     pub fn close(&mut self, reply: Reply) {
-        if !matches!(self.stage, Stage::Quitting | Stage::Over) {
-            self.say(&reply);
-            self.end();
+        match self.stage {
+            Stage::Quitting | Stage::Over => {}
+            Stage::Securing => self.end(),
+            _ => {
+                self.say(&reply);
+                self.end();
+            }
         }
     }
 
@@ -366,8 +314,14 @@ impl Session {
             | Stage::AskedMail(_)
             | Stage::AskedRecipient(_)
             | Stage::AskedData(_)
-            | Stage::AskedMessage => Turn::Owner,
-            Stage::Idle | Stage::Transaction(_) | Stage::BetweenChunks { .. } => Turn::Command,
+            | Stage::AskedMessage
+            | Stage::AskedCredentials
+            | Stage::AskedStartTls
+            | Stage::Securing => Turn::Owner,
+            Stage::Idle
+            | Stage::Transaction(_)
+            | Stage::BetweenChunks { .. }
+            | Stage::Authenticating(_) => Turn::Command,
             Stage::Content(_) | Stage::Unwanted(_) | Stage::Chunk(_) | Stage::UnwantedChunk(_) => {
                 Turn::Content
             }
@@ -379,7 +333,14 @@ impl Session {
     pub fn in_transaction(&self) -> bool {
         !matches!(
             self.stage,
-            Stage::Ungreeted | Stage::Idle | Stage::Quitting | Stage::Over
+            Stage::Ungreeted
+                | Stage::Idle
+                | Stage::Authenticating(_)
+                | Stage::AskedCredentials
+                | Stage::AskedStartTls
+                | Stage::Securing
+                | Stage::Quitting
+                | Stage::Over
         )
     }
 
@@ -389,6 +350,9 @@ impl Session {
     }
 
     fn handle_line(&mut self, line: &[u8]) -> Option<Request> {
+        if matches!(self.stage, Stage::Authenticating(_)) {
+            return self.handle_message(line);
+        }
         let is_bdat = is_bdat(line);
         if is_bdat && !self.config.capabilities.chunking {
             return self.handle_error(&reply(500, "5.5.1", "Command unrecognized"));
@@ -405,7 +369,7 @@ impl Session {
         match command {
             Command::Ehlo(_) => {
                 let name = self.config.host_name.as_str();
-                let reply = self.config.capabilities.to_reply(name);
+                let reply = self.offered().to_reply(name);
                 self.said_hello = true;
                 return self.reset(&reply);
             }
@@ -422,6 +386,11 @@ impl Session {
             Command::Rcpt { forward_path } => return self.handle_recipient(forward_path),
             Command::Data => return self.handle_data(),
             Command::BinaryData { size, last } => return self.handle_bdat(size, last),
+            Command::Auth {
+                mechanism,
+                initial_response,
+            } => return self.handle_auth(mechanism, initial_response),
+            Command::StartTls => return self.handle_start_tls(),
             Command::Quit => {
                 self.say(&reply(221, "2.0.0", "Bye"));
                 let in_transaction = self.in_transaction();
@@ -452,6 +421,10 @@ impl Session {
             Some(reply(503, "5.5.1", "Send EHLO or HELO first"))
         } else if self.in_transaction() {
             Some(reply(503, "5.5.1", "Nested MAIL command"))
+        } else if let Some(refusal) = self.refusal_of_strangers() {
+            Some(refusal)
+        } else if parameters.auth.is_some() && self.config.authentication.is_none() {
+            Some(reply(555, "5.5.4", "Unsupported option: AUTH"))
         } else if parameters.smtputf8 && !offered.smtputf8 {
             Some(reply(555, "5.5.4", "Unsupported option: SMTPUTF8"))
         } else if parameters.body.is_some() && !offered.eight_bit_mime {
@@ -527,6 +500,9 @@ impl Session {
 
     fn handle_error(&mut self, reply_to_it: &Reply) -> Option<Request> {
         self.errors += 1;
+        if matches!(self.stage, Stage::Authenticating(_)) {
+            self.stage = Stage::Idle;
+        }
         if self.errors <= self.config.max_errors {
             self.say(reply_to_it);
             return None;
@@ -544,7 +520,7 @@ impl Session {
     /// The next line without its CRLF, or what is wrong with one too long.
     fn take_line(&mut self) -> Option<Result<BytesMut, Reply>> {
         let Some(length) = memmem::find(&self.input, b"\r\n") else {
-            if self.skips_line || self.input.len() >= MAX_LINE {
+            if self.skips_line || self.input.len() >= self.max_line(&self.input) {
                 self.skips_line = true;
                 let ends_in_cr = self.input.ends_with(b"\r");
                 self.input.clear();
@@ -556,9 +532,9 @@ impl Session {
         };
         let line = self.input.split_to(length);
         self.input.advance(2);
-        let is_too_long = mem::take(&mut self.skips_line) || length + 2 > MAX_LINE;
+        let is_too_long = mem::take(&mut self.skips_line) || length + 2 > self.max_line(&line);
         Some(if is_too_long {
-            Err(reply(500, "5.5.2", "Line too long"))
+            Err(self.line_too_long())
         } else {
             Ok(line)
         })
@@ -597,23 +573,6 @@ impl fmt::Debug for Session {
             .field("input_bytes", &self.input.len())
             .field("output_bytes", &self.output.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Mail {
-                reverse_path,
-                parameters,
-            } => write!(f, "Mail({reverse_path}{parameters})"),
-            Self::Recipient(forward_path) => write!(f, "Recipient({forward_path})"),
-            Self::Data => f.write_str("Data"),
-            Self::Content(content) => write!(f, "Content({} bytes)", content.len()),
-            Self::EndOfContent => f.write_str("EndOfContent"),
-            Self::Reset => f.write_str("Reset"),
-            Self::Quit => f.write_str("Quit"),
-        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::smtp::Capabilities;
 use alloc::{
     format,
     string::{String, ToString},
@@ -31,6 +32,11 @@ pub(super) fn answer(request: &Request) -> Option<Reply> {
             Some(reply(250, "2.0.0", "Ok"))
         }
         Request::Data => Some(reply(354, "", "Go on")),
+        Request::Credentials(credentials) if credentials.expose_password() == "sesame" => {
+            Some(reply(235, "2.7.0", "Authentication successful"))
+        }
+        Request::Credentials(_) => Some(reply(535, "5.7.8", "Wrong")),
+        Request::StartTls => Some(reply(454, "4.7.0", "TLS is not available")),
         Request::Content(_) | Request::Reset | Request::Quit => None,
     }
 }

@@ -1,7 +1,7 @@
 //! relay-smol, as the testkit sees it.
 
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
-use relay_smol::{Config, Driver};
+use relay_smol::{Config, Driver, StreamTls};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
 use smol::block_on;
 use std::{net::TcpListener, sync::Arc};
@@ -62,8 +62,8 @@ where
         Box::new(move || accepting.abort())
     }
 
-    fn listen_stream(&self, listener: TcpListener) -> StopAccepting {
-        let accepting = self.0.listen_stream(listening(listener));
+    fn listen_stream(&self, listener: TcpListener, tls: StreamTls) -> StopAccepting {
+        let accepting = self.0.listen_stream(listening(listener), tls);
         Box::new(move || accepting.abort())
     }
 }

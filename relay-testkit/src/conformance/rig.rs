@@ -10,7 +10,7 @@ use relay_proto::{
     Action, Application, CloseCode, Closure, Endpoint, Frame, Input, LinkId, Machine, Time,
     storage::Storage,
 };
-use relay_transport::Config;
+use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{
     net::{SocketAddr, TcpListener},
@@ -112,10 +112,10 @@ impl<B: Binding, M: Machine<Event: Send> + Send + 'static> Rig<B, M> {
     }
 
     /// Accepts byte streams; where. All links of this machine are streams then.
-    pub(crate) fn listen_stream(&self) -> (StopAccepting, SocketAddr) {
+    pub(crate) fn listen_stream(&self, tls: StreamTls) -> (StopAccepting, SocketAddr) {
         let (listener, address) = peer::listener();
         self.watch.record().accept_streams();
-        (self.running.listen_stream(listener), address)
+        (self.running.listen_stream(listener, tls), address)
     }
 
     /// Gives the machine a command.

@@ -8,7 +8,7 @@ use relay_proto::{
     LinkId, Time,
     smtp::{Server, ServerConfig, ServerEvent, SessionConfig, reply},
 };
-use relay_transport::Config;
+use relay_transport::{Config, tls::StreamTls};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -38,7 +38,7 @@ impl<B: Binding> MailServer<B> {
         let running = B::spawn(machine(), answer, Config::default());
         let (listener, address) = peer::listener();
         // It listens until it ends.
-        drop(running.listen_stream(listener));
+        drop(running.listen_stream(listener, StreamTls::None));
         Self {
             address,
             inbox,

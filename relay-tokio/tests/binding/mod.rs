@@ -2,7 +2,7 @@
 
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_testkit::{Binding, Running, ServerConfig, StopAccepting};
-use relay_tokio::{Config, Driver};
+use relay_tokio::{Config, Driver, StreamTls};
 use std::{
     net::TcpListener,
     sync::{Arc, LazyLock},
@@ -71,9 +71,9 @@ where
         Box::new(move || accepting.abort())
     }
 
-    fn listen_stream(&self, listener: TcpListener) -> StopAccepting {
+    fn listen_stream(&self, listener: TcpListener, tls: StreamTls) -> StopAccepting {
         let _entered = RUNTIME.enter();
-        let accepting = self.0.listen_stream(listening(listener));
+        let accepting = self.0.listen_stream(listening(listener), tls);
         Box::new(move || accepting.abort())
     }
 }

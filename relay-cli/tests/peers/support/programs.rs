@@ -85,9 +85,14 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// One that sends through this relay.
     pub(crate) fn before(relay_url: &str) -> Self {
-        let arguments = ["bridge", "--listen", "127.0.0.1:0", "--url", relay_url];
-        let process = Process::start(relay().args(arguments), b"");
-        let port = expect_port(&process, "listening on smtp://127.0.0.1:", "");
+        Self::with(relay_url, "smtp", &[])
+    }
+
+    /// One with these arguments, whose address has this scheme.
+    pub(crate) fn with(relay_url: &str, scheme: &str, arguments: &[&str]) -> Self {
+        let fixed = ["bridge", "--listen", "127.0.0.1:0", "--url", relay_url];
+        let process = Process::start(relay().args(fixed).args(arguments), b"");
+        let port = expect_port(&process, &format!("listening on {scheme}://127.0.0.1:"), "");
         Self { process, port }
     }
 }
@@ -222,11 +227,15 @@ pub(crate) struct MailServer {
 impl MailServer {
     /// One that refuses these recipients; `None` where there is no Python.
     pub(crate) fn start(refused: &[&str]) -> Option<Self> {
+        let refused = refused.iter().flat_map(|address| ["--refuse", address]);
+        Self::with(&refused.collect::<Vec<_>>())
+    }
+
+    /// One with these arguments; `None` where there is no Python.
+    pub(crate) fn with(arguments: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let mut command = python("mail_server.py")?;
-        for address in refused {
-            command.args(["--refuse", address]);
-        }
+        command.args(arguments);
         let process = Process::start(command.arg(directory.path()), b"");
         Some(Self {
             port: expect_port(&process, "listening on ", ""),

@@ -255,8 +255,9 @@ impl Durable {
         self.draining.filter(|_| self.sendings.is_empty())
     }
 
-    pub(super) const fn draining(&self) -> Option<Duration> {
-        self.draining
+    /// The same where the link there is ends before that.
+    pub(super) fn draining(&self) -> Option<Duration> {
+        self.draining.filter(|_| self.session.link().is_some())
     }
 
     pub(super) fn drain(&mut self, spread: Option<Duration>) {

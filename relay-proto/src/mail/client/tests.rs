@@ -131,6 +131,7 @@ impl Bench {
             lines.push(match action {
                 Action::Open { endpoint, .. } => format!("open {endpoint}"),
                 Action::Close { code, .. } => format!("close {code}"),
+                Action::StartTls { .. } => "start TLS".to_string(),
                 Action::Store { .. } => unreachable!("it is among the batches"),
                 Action::Send { link, frame } => {
                     self.input(Input::Written { link });

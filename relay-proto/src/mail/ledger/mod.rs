@@ -11,12 +11,17 @@
 //! A relay that ends in between finds the intent without its outcome: the delivery is [in doubt](Outcome::InDoubt). Without a
 //! storage the same ledger lives in memory, and ends with the relay.
 //!
+//! What a ledger does not know it may have forgotten. So clients are told its [mark](Ledger::mark) before they send anything,
+//! and give it back when they ask: where the ledger [covers](Ledger::covers) it, nothing that began later was forgotten.
+//!
 //! ```
 //! use relay_proto::{Random, Time, mail::{DeliveryId, Outcome, ledger::{Known, Ledger, LedgerEvent, LedgerLimits}}, smtp::reply};
 //!
-//! let mut ledger = Ledger::in_memory(LedgerLimits::default());
-//! let (now, delivery) = (Time::ZERO, DeliveryId::random(&mut Random::new([7; 32])));
+//! let mut random = Random::new([7; 32]);
+//! let mut ledger = Ledger::in_memory(LedgerLimits::default(), &mut random);
+//! let (now, delivery, mark) = (Time::ZERO, DeliveryId::random(&mut random), ledger.mark());
 //! assert_eq!(ledger.look_up("alice", delivery), None);
+//! assert!(ledger.covers(&mark), "not known, and not forgotten: it never began");
 //! ledger.begin("alice", delivery)?;
 //! assert!(matches!(ledger.poll_event(), Some(LedgerEvent::Begun { .. })));
 //! // The end of data goes out, and the upstream's answer comes.
@@ -33,21 +38,26 @@ mod tests;
 
 use super::{DeliveryId, Outcome};
 use crate::{
-    Action, Deadline, Time,
+    Action, Deadline, Random, Time,
     storage::{BatchId, Record, Recorder, RestoreError, StorageError, Write},
 };
 use alloc::{
     collections::{BTreeMap, VecDeque},
+    format,
+    string::String,
     sync::Arc,
     vec::Vec,
 };
-use core::time::Duration;
+use core::{cmp::Reverse, time::Duration};
 
 /// The table of a ledger's records.
 const TABLE: &str = "ledger";
 
 /// What an entry takes up besides its account and its value, in bytes: about what the maps need.
 const OVERHEAD: usize = 200;
+
+/// How many numbers are left out at each restart: more than could be given away since the last that was stored.
+const RESTART_GAP: u64 = 1 << 32;
 
 /// Whose delivery, and which.
 type Key = (Arc<str>, DeliveryId);
@@ -143,8 +153,26 @@ pub enum LedgerEvent {
     StorageRecovered,
 }
 
+/// What is stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    Register,
+    Entry(Key),
+}
+
+/// The ledger's own record.
+#[derive(Clone, Copy, Debug)]
+struct Register {
+    /// Names the ledger: no other has the same.
+    id: u128,
+    /// The highest number of an entry that was forgotten.
+    forgotten: u64,
+}
+
 #[derive(Debug)]
 struct Entry {
+    /// The how manieth it was to begin. It grows over restarts, too.
+    number: u64,
     state: State,
     /// Whether this state is stored and was told.
     told: bool,
@@ -156,7 +184,7 @@ enum State {
     Settled {
         outcome: Outcome,
         bytes: usize,
-        /// When it is forgotten, and its number among those forgotten at the same time.
+        /// When it is forgotten, and its number, since several may be at the same time.
         place: (Time, u64),
     },
 }
@@ -170,23 +198,33 @@ pub struct Ledger {
     entries: BTreeMap<Key, Entry>,
     /// The settled ones, those that are forgotten first in front.
     ageing: BTreeMap<(Time, u64), Key>,
-    settled: u64,
+    register: Register,
+    /// The number of the next entry, from 1.
+    next: u64,
     bytes: usize,
     /// None: in memory only.
-    recorder: Option<Recorder<Key>>,
+    recorder: Option<Recorder<Item>>,
+    /// Whether the register was ever given to the recorder.
+    is_registered: bool,
     events: VecDeque<LedgerEvent>,
 }
 
 impl Ledger {
     /// An empty ledger that ends with its relay.
-    pub const fn in_memory(limits: LedgerLimits) -> Self {
+    pub fn in_memory(limits: LedgerLimits, random: &mut Random) -> Self {
+        let (high, low) = (random.next_u64(), random.next_u64());
         Self {
             limits,
             entries: BTreeMap::new(),
             ageing: BTreeMap::new(),
-            settled: 0,
+            register: Register {
+                id: u128::from(high) << 64 | u128::from(low),
+                forgotten: 0,
+            },
+            next: 1,
             bytes: 0,
             recorder: None,
+            is_registered: false,
             events: VecDeque::new(),
         }
     }
@@ -198,10 +236,11 @@ impl Ledger {
     /// Where a record is not a ledger's, of a newer format, or damaged.
     pub fn restore(
         limits: LedgerLimits,
+        random: &mut Random,
         now: Time,
         records: Vec<Record>,
     ) -> Result<Self, RestoreError> {
-        let mut ledger = Self::in_memory(limits);
+        let mut ledger = Self::in_memory(limits, random);
         ledger.recorder = Some(Recorder::new());
         let mut decoded = Vec::new();
         for record in records {
@@ -209,14 +248,25 @@ impl Ledger {
                 let table = record.table;
                 return Err(RestoreError::Foreign { table });
             }
-            let outcome = outcome::decode_outcome(&record)?;
-            decoded.push((record.age, outcome::decode_key(&record)?, outcome));
+            if record.key == outcome::REGISTER {
+                ledger.register = outcome::decode_register(&record)?;
+                ledger.is_registered = true;
+                continue;
+            }
+            let (number, outcome) = outcome::decode_outcome(&record)?;
+            let key = outcome::decode_key(&record)?;
+            decoded.push((record.age, number, key, outcome));
+        }
+        let highest = decoded.iter().map(|(_, number, ..)| *number).max();
+        let highest = highest.unwrap_or(0).max(ledger.register.forgotten);
+        if ledger.is_registered || highest > 0 {
+            ledger.next = highest.saturating_add(RESTART_GAP);
         }
         // The oldest first, as they were settled.
-        decoded.sort_by(|(age, ..), (other, ..)| other.cmp(age));
-        for (age, key, outcome) in decoded {
+        decoded.sort_by_key(|(age, number, ..)| (Reverse(*age), *number));
+        for (age, number, key, outcome) in decoded {
             let forgotten = now.after(limits.age.saturating_sub(age));
-            ledger.enter(key, outcome, forgotten, true);
+            ledger.enter(key, number, outcome, forgotten, true);
         }
         ledger.make_room(0, 0);
         Ok(ledger)
@@ -229,6 +279,26 @@ impl Ledger {
             State::Settled { outcome, .. } if entry.told => Known::Settled(outcome),
             _ => Known::UnderWay,
         })
+    }
+
+    /// Where the ledger stands, in up to 64 printable characters that mean nothing to others: every delivery that begins from now
+    /// on comes after it.
+    pub fn mark(&self) -> String {
+        format!("{:032x}:{}", self.register.id, self.next)
+    }
+
+    /// Whether this ledger still knows every delivery that has come to its end of data since this mark: it has forgotten none of
+    /// them, by age or for want of room. Marks of other ledgers and whatever else is no mark are not covered.
+    pub fn covers(&self, mark: &str) -> bool {
+        let Some((id, number)) = mark.split_once(':') else {
+            return false;
+        };
+        let Ok(number) = number.parse() else {
+            return false;
+        };
+        // A number yet to come was given away by a run whose last words were not stored.
+        id == format!("{:032x}", self.register.id)
+            && (self.register.forgotten.saturating_add(1)..=self.next).contains(&number)
     }
 
     /// Writes the intent down. [`LedgerEvent::Begun`] or [`LedgerEvent::NotBegun`] follows.
@@ -250,8 +320,16 @@ impl Ledger {
             return Err(NotBegun::Full);
         }
         self.bytes += intent_bytes(account);
-        let (state, told) = (State::Intent, false);
-        self.entries.insert(key.clone(), Entry { state, told });
+        let entry = Entry {
+            number: self.next,
+            state: State::Intent,
+            told: false,
+        };
+        self.next = self.next.saturating_add(1);
+        self.entries.insert(key.clone(), entry);
+        if !self.is_registered {
+            self.write_register();
+        }
         self.change(key);
         Ok(())
     }
@@ -271,10 +349,13 @@ impl Ledger {
     /// Of each reply no more than eight lines are kept.
     pub fn settle(&mut self, now: Time, account: &str, delivery: DeliveryId, outcome: Outcome) {
         let key = (Arc::from(account), delivery);
-        if let Some(State::Intent) = self.entries.get(&key).map(|entry| &entry.state) {
+        if let Some(entry) = self.entries.get(&key)
+            && matches!(entry.state, State::Intent)
+        {
+            let number = entry.number;
             self.remove(&key);
             let forgotten = now.after(self.limits.age);
-            self.enter(key.clone(), outcome.shortened(), forgotten, false);
+            self.enter(key.clone(), number, outcome.shortened(), forgotten, false);
             self.change(key);
             self.make_room(0, 0);
         }
@@ -296,7 +377,8 @@ impl Ledger {
                 },
             });
         }
-        for key in answer.keys {
+        for item in answer.keys {
+            let Item::Entry(key) = item else { continue };
             match &answer.result {
                 Ok(()) => self.confirm(key),
                 Err(error) => self.refuse(key, error),
@@ -330,20 +412,27 @@ impl Ledger {
     /// The next batch to be stored.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {
-        let entries = &self.entries;
-        self.recorder.as_mut()?.poll_action(|key, writes| {
-            let (table, key_bytes) = (TABLE, outcome::encode_key(key));
-            writes.push(match entries.get(key).map(|entry| &entry.state) {
+        let (entries, register) = (&self.entries, &self.register);
+        self.recorder.as_mut()?.poll_action(|item, writes| {
+            let table = TABLE;
+            let Item::Entry(key) = item else {
+                let (key, value) = (outcome::REGISTER.into(), outcome::encode_register(register));
+                return writes.push(Write::Put { table, key, value });
+            };
+            let key_bytes = outcome::encode_key(key);
+            writes.push(match entries.get(key) {
                 None => Write::Delete {
                     table,
                     key: key_bytes,
                 },
-                Some(state) => Write::Put {
+                Some(entry) => Write::Put {
                     table,
                     key: key_bytes,
-                    value: match state {
-                        State::Intent => outcome::encode_intent(),
-                        State::Settled { outcome, .. } => outcome::encode_outcome(outcome),
+                    value: match &entry.state {
+                        State::Intent => outcome::encode_intent(entry.number),
+                        State::Settled { outcome, .. } => {
+                            outcome::encode_outcome(entry.number, outcome)
+                        }
                     },
                 },
             });
@@ -371,18 +460,22 @@ impl Ledger {
         self.recorder.as_ref().is_none_or(Recorder::is_at_rest)
     }
 
-    fn enter(&mut self, key: Key, outcome: Outcome, forgotten: Time, told: bool) {
-        let bytes = intent_bytes(&key.0) + outcome::encode_outcome(&outcome).len();
+    fn enter(&mut self, key: Key, number: u64, outcome: Outcome, forgotten: Time, told: bool) {
+        let bytes = intent_bytes(&key.0) + outcome::encode_outcome(number, &outcome).len();
         self.bytes += bytes;
-        self.settled += 1;
-        let place = (forgotten, self.settled);
+        let place = (forgotten, number);
         self.ageing.insert(place, key.clone());
         let state = State::Settled {
             outcome,
             bytes,
             place,
         };
-        self.entries.insert(key, Entry { state, told });
+        let entry = Entry {
+            number,
+            state,
+            told,
+        };
+        self.entries.insert(key, entry);
     }
 
     fn remove(&mut self, key: &Key) {
@@ -396,9 +489,21 @@ impl Ledger {
         }
     }
 
+    /// The register is stored in the same batch, or nobody could tell later that something is missing.
     fn forget(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get(&key) {
+            self.register.forgotten = self.register.forgotten.max(entry.number);
+        }
         self.remove(&key);
+        self.write_register();
         self.change(key);
+    }
+
+    fn write_register(&mut self) {
+        self.is_registered = true;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.change(Item::Register);
+        }
     }
 
     /// Forgets outcomes, the oldest first, until so many more entries and bytes find room; false where they do not.
@@ -428,7 +533,7 @@ impl Ledger {
     /// The entry is to be stored as it is now; in memory that is done.
     fn change(&mut self, key: Key) {
         match &mut self.recorder {
-            Some(recorder) => recorder.change(key),
+            Some(recorder) => recorder.change(Item::Entry(key)),
             None => self.confirm(key),
         }
     }
@@ -436,7 +541,7 @@ impl Ledger {
     /// Tells that an entry is stored as it is now, if it is.
     fn confirm(&mut self, key: Key) {
         if let Some(recorder) = &self.recorder
-            && !recorder.is_stored(&key)
+            && !recorder.is_stored(&Item::Entry(key.clone()))
         {
             return;
         }
@@ -459,6 +564,7 @@ impl Ledger {
         if let Some(Entry {
             state: State::Intent,
             told: false,
+            ..
         }) = self.entries.get(&key)
         {
             self.remove(&key);

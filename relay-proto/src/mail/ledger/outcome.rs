@@ -1,6 +1,6 @@
 //! How outcomes are written down.
 
-use super::{Key, TABLE};
+use super::{Key, Register, TABLE};
 use crate::{
     mail::{DeliveryId, Outcome},
     smtp::{ForwardPath, Reply, ReplyParser},
@@ -17,12 +17,32 @@ const INTENT: u8 = 0;
 const ANSWERED: u8 = 1;
 const IN_DOUBT: u8 = 2;
 
-pub(super) fn encode_intent() -> Bytes {
-    Encoder::new(VERSION).byte(INTENT).finish()
+/// The key of the ledger's own record, too short for an entry's.
+pub(super) const REGISTER: &[u8] = b"register";
+
+pub(super) fn encode_register(register: &Register) -> Bytes {
+    Encoder::new(VERSION)
+        .bytes(&register.id.to_be_bytes())
+        .number(register.forgotten)
+        .finish()
 }
 
-pub(super) fn encode_outcome(outcome: &Outcome) -> Bytes {
-    let encoder = Encoder::new(VERSION);
+pub(super) fn decode_register(record: &Record) -> Result<Register, RestoreError> {
+    encoding::decode(TABLE, record, VERSION, |_, decoder| {
+        let id = decoder.bytes()?;
+        Ok(Register {
+            id: u128::from_be_bytes(id[..].try_into().map_err(|_| "the ledger's name is none")?),
+            forgotten: decoder.number()?,
+        })
+    })
+}
+
+pub(super) fn encode_intent(number: u64) -> Bytes {
+    Encoder::new(VERSION).number(number).byte(INTENT).finish()
+}
+
+pub(super) fn encode_outcome(number: u64, outcome: &Outcome) -> Bytes {
+    let encoder = Encoder::new(VERSION).number(number);
     match outcome {
         Outcome::InDoubt => encoder.byte(IN_DOUBT),
         Outcome::Answered { reply, rejected } => encoder
@@ -39,10 +59,11 @@ pub(super) fn encode_outcome(outcome: &Outcome) -> Bytes {
     .finish()
 }
 
-/// An intent that is read back has lost its outcome.
-pub(super) fn decode_outcome(record: &Record) -> Result<Outcome, RestoreError> {
+/// The entry's number and its outcome. An intent that is read back has lost its own.
+pub(super) fn decode_outcome(record: &Record) -> Result<(u64, Outcome), RestoreError> {
     encoding::decode(TABLE, record, VERSION, |_, decoder| {
-        Ok(match decoder.byte()? {
+        let number = decoder.number()?;
+        let outcome = match decoder.byte()? {
             INTENT | IN_DOUBT => Outcome::InDoubt,
             ANSWERED => Outcome::Answered {
                 reply: decode_reply(decoder)?,
@@ -57,7 +78,8 @@ pub(super) fn decode_outcome(record: &Record) -> Result<Outcome, RestoreError> {
                 })?,
             },
             _ => return Err("it is no kind of entry"),
-        })
+        };
+        Ok((number, outcome))
     })
 }
 

@@ -3,9 +3,10 @@
 use super::{EARLY_LIMIT, HIGH_WATER, Policy, RelayConfig, front::FrontId};
 use crate::{
     Deadline, LinkId, Time,
-    smtp::{MailParameters, ReversePath, Session, Turn},
+    mail::DeliveryId,
+    smtp::{ForwardPath, MailParameters, Reply, ReversePath, Session, Turn},
 };
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use bytes::BytesMut;
 use core::net::IpAddr;
 
@@ -44,6 +45,50 @@ pub(super) struct Channel {
     /// Until when it waits for a connection.
     pub(super) waits_until: Option<Time>,
     pub(super) stage: Stage,
+    /// In the durable dialect: the delivery it is for.
+    pub(super) message: Option<Message>,
+}
+
+/// A delivery that has a name, and is in the ledger from before its end of data on.
+pub(super) struct Message {
+    pub(super) delivery: DeliveryId,
+    /// The upstream has got the end of data, or gets it as soon as it agrees.
+    pub(super) is_forwarded: bool,
+    /// The reply to it, until that is written down.
+    pub(super) reply: Option<Reply>,
+    /// How many recipients are accepted.
+    pub(super) accepted: usize,
+    /// Those that are not.
+    pub(super) rejected: Vec<(ForwardPath, Reply)>,
+    /// The one the upstream was asked about.
+    pub(super) asked: Option<ForwardPath>,
+}
+
+impl Message {
+    pub(super) const fn new(delivery: DeliveryId) -> Self {
+        Self {
+            delivery,
+            is_forwarded: false,
+            reply: None,
+            accepted: 0,
+            rejected: Vec::new(),
+            asked: None,
+        }
+    }
+
+    /// Another MAIL begins with no recipients.
+    pub(super) fn begin(&mut self) {
+        *self = Self::new(self.delivery);
+    }
+
+    /// A recipient has its reply.
+    pub(super) fn recipient(&mut self, forward_path: ForwardPath, reply: &Reply) {
+        if reply.is_positive() {
+            self.accepted += 1;
+        } else {
+            self.rejected.push((forward_path, reply.clone()));
+        }
+    }
 }
 
 pub(super) enum Stage {
@@ -75,6 +120,14 @@ impl Channel {
         match &mut self.stage {
             Stage::Open(open) => Some(open),
             Stage::Opening { .. } => None,
+        }
+    }
+
+    /// How many bytes wait here.
+    pub(super) fn buffered(&self) -> usize {
+        match &self.stage {
+            Stage::Opening { early } => early.len(),
+            Stage::Open(open) => open.session.buffered(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Event, Policy, Relay, RelayConfig,
-    channel::{Channel, ChannelId, Open, Owner, Stage, Start},
+    channel::{Channel, ChannelId, Message, Open, Owner, Stage, Start},
     exchange::{Exchange, Pause},
     front::Ending,
     timers::Timed,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Time,
     mail::wire::ChannelError,
-    smtp::{Capabilities, Reply, Session, SessionConfig, Turn, reply},
+    smtp::{Capabilities, Reply, Security, Session, SessionConfig, Turn, reply},
 };
 use alloc::{boxed::Box, format};
 use bytes::BytesMut;
@@ -25,7 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_ERRORS: u32 = 20;
 
 impl Relay {
-    /// A client asks for a channel.
+    /// A client asks for a channel; in the durable dialect for a delivery.
     ///
     /// # Errors
     ///
@@ -35,6 +35,7 @@ impl Relay {
         now: Time,
         owner: Owner,
         start: Start,
+        message: Option<Message>,
     ) -> Result<ChannelId, Ending> {
         if start == Start::Greeting && self.pool.is_full(&self.config) {
             let why = "the relay has too many connections to the mail server";
@@ -58,7 +59,7 @@ impl Relay {
                 let link = owner.link;
                 self.output.events.push_back(Event::ChannelOpened { link });
                 let capabilities = self.pool.capabilities(&self.config);
-                let mut open = self.begin(&owner.policy, &capabilities, now);
+                let mut open = self.begin(&owner.policy, &capabilities, message.is_some(), now);
                 // The client knows both.
                 drop(open.session.poll_output());
                 Stage::Open(open)
@@ -70,6 +71,7 @@ impl Relay {
             upstream: None,
             waits_until: None,
             stage,
+            message,
         };
         self.channels.insert(id, channel);
         if start == Start::Greeting {
@@ -79,9 +81,19 @@ impl Relay {
         Ok(id)
     }
 
-    /// A session that has greeted.
-    fn begin(&self, policy: &Policy, offered: &Capabilities, now: Time) -> Box<Open> {
-        let mut session = Session::new(session_config(&self.config, policy, offered));
+    /// A session that has greeted. `names_recipients`: those that are too many are refused by the relay.
+    fn begin(
+        &self,
+        policy: &Policy,
+        offered: &Capabilities,
+        names_recipients: bool,
+        now: Time,
+    ) -> Box<Open> {
+        let mut config = session_config(&self.config, policy, offered);
+        if names_recipients {
+            config.max_recipients = usize::MAX;
+        }
+        let mut session = Session::new(config);
         session.greet(reply(220, "", format!("{} ESMTP", self.config.host_name)));
         Box::new(Open {
             session,
@@ -126,6 +138,7 @@ impl Relay {
         if let Some(channel) = self.channels.remove(&id) {
             self.touched.push(Timed::Channel(id));
             self.pool.stop_waiting(id);
+            self.leave_delivery(id, &channel);
             self.release_upstream(now, channel.upstream, why);
         }
     }
@@ -149,7 +162,7 @@ impl Relay {
         else {
             return;
         };
-        let mut open = self.begin(&channel.owner.policy, upstream.capabilities(), now);
+        let mut open = self.begin(&channel.owner.policy, upstream.capabilities(), false, now);
         open.session.handle_bytes(early);
         let (front, link) = (channel.owner.front, channel.owner.link);
         if let Some(front) = self.fronts.get_mut(front) {
@@ -163,7 +176,15 @@ impl Relay {
 
     /// The upstream has answered what the client asked for.
     pub(super) fn channel_reply(&mut self, id: ChannelId, reply: Reply) {
-        if let Some(open) = self.channels.get_mut(&id).and_then(Channel::open_mut) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        if let Some(message) = &mut channel.message
+            && let Some(recipient) = message.asked.take()
+        {
+            message.recipient(recipient, &reply);
+        }
+        if let Some(open) = channel.open_mut() {
             open.mail = None;
             open.session.respond(reply);
         }
@@ -175,6 +196,7 @@ impl Relay {
             owner,
             upstream,
             stage: Stage::Open(open),
+            message,
             ..
         }) = self.channels.get_mut(&id)
         else {
@@ -191,6 +213,7 @@ impl Relay {
             front,
             session: &mut open.session,
             mail: &mut open.mail,
+            message: message.as_mut(),
             upstream: upstream.and_then(|link| self.pool.upstreams.get_mut(&link)),
             config: &self.config,
             now,
@@ -199,6 +222,7 @@ impl Relay {
         .run();
         match pause {
             Pause::Waits => self.share_upstream(now, id),
+            Pause::IsComplete => self.begin_delivery(now, id),
             Pause::NoUpstream => self.await_upstream(now, id),
             Pause::Ended => self.end_channel(now, id, "the session ended", Ending::CLOSED),
         }
@@ -320,7 +344,7 @@ impl Relay {
     }
 
     /// Ends the channel from this side.
-    fn end_channel(&mut self, now: Time, id: ChannelId, why: &str, ending: Ending) {
+    pub(super) fn end_channel(&mut self, now: Time, id: ChannelId, why: &str, ending: Ending) {
         let Some(channel) = self.channels.remove(&id) else {
             return;
         };
@@ -330,8 +354,15 @@ impl Relay {
             front.ended(id, ending, &mut self.output);
         }
         self.pool.stop_waiting(id);
+        self.leave_delivery(id, &channel);
         self.release_upstream(now, channel.upstream, why);
         self.channel_has_ended(now, front);
+    }
+
+    fn leave_delivery(&mut self, id: ChannelId, channel: &Channel) {
+        if let Some(message) = &channel.message {
+            self.delivery_left(id, &channel.owner.policy.account, message);
+        }
     }
 
     pub(super) fn retry_after(&mut self) -> Duration {
@@ -340,7 +371,11 @@ impl Relay {
 }
 
 /// What the client may use: what both the relay and this upstream carry.
-fn session_config(config: &RelayConfig, policy: &Policy, upstream: &Capabilities) -> SessionConfig {
+pub(super) fn session_config(
+    config: &RelayConfig,
+    policy: &Policy,
+    upstream: &Capabilities,
+) -> SessionConfig {
     let limits = [policy.max_message_bytes, upstream.max_message_bytes()];
     SessionConfig {
         host_name: config.host_name.clone(),
@@ -355,6 +390,9 @@ fn session_config(config: &RelayConfig, policy: &Policy, upstream: &Capabilities
         max_recipients: policy.max_recipients,
         max_message_bytes: limits.into_iter().flatten().min(),
         max_errors: MAX_ERRORS,
+        // The client has shown its key, and the link is what protects the channel.
+        authentication: None,
+        security: Security::Clear,
     }
     .with_chunking()
 }

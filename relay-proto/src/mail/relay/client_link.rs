@@ -9,7 +9,8 @@ use super::{
 use crate::{
     CloseCode, Deadline, Frame, LinkId, Time,
     link::Heartbeat,
-    mail::wire::{Message, Violation},
+    mail::wire::{DurableRequest, Message, Violation},
+    session::SessionId,
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
 use bytes::Bytes;
@@ -37,9 +38,15 @@ pub(super) enum State {
     /// The key has not come.
     Unauthenticated { until: Time },
     /// The application has the key.
-    Deciding { until: Time, early: Early },
-    /// The key is good.
+    Deciding {
+        until: Time,
+        durable: Option<DurableRequest>,
+        early: Early,
+    },
+    /// The key is good, and the client speaks the base dialect.
     Serving(Serving),
+    /// The key is good, and the link is this session's.
+    Durable(SessionId),
     /// The driver was told to close it.
     Closing { why: String },
 }
@@ -122,6 +129,8 @@ impl ClientLink {
         }
         let message = match ending {
             Ending::Closed { reason } => Message::ChannelClosed { reason },
+            // Nobody asks for outcomes in the base dialect.
+            Ending::Known(_) => Message::ChannelClosed { reason: None },
             Ending::Failed(error) => Message::ChannelError(error),
         };
         self.outgoing.send_message(&message, output);
@@ -135,7 +144,7 @@ impl ClientLink {
     /// The largest frame ever taken in this state.
     pub(super) const fn frame_limit(&self) -> usize {
         match self.state {
-            State::Serving(_) => FRAME_LIMIT,
+            State::Serving(_) | State::Durable(_) => FRAME_LIMIT,
             _ => EARLY_LIMIT,
         }
     }
@@ -145,7 +154,12 @@ impl ClientLink {
         match self.state {
             State::Unauthenticated { .. } => EARLY_LIMIT,
             State::Serving(_) if channel_takes && !self.is_slow() => FRAME_LIMIT,
-            State::Serving(_) | State::Deciding { .. } | State::Closing { .. } => 0,
+            // Each channel has its own bounds.
+            State::Durable(_) if !self.is_slow() => FRAME_LIMIT,
+            State::Serving(_)
+            | State::Durable(_)
+            | State::Deciding { .. }
+            | State::Closing { .. } => 0,
         }
     }
 
@@ -157,7 +171,7 @@ impl ClientLink {
                 at: *until,
                 timer: "authentication",
             }),
-            State::Serving(_) => None,
+            State::Serving(_) | State::Durable(_) => None,
         };
         Deadline::earliest([own, self.heartbeat.deadline()])
     }

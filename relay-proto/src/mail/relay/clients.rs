@@ -67,6 +67,13 @@ impl Relay {
         } else {
             match &mut client.state {
                 State::Closing { .. } => return,
+                State::Durable(session) => {
+                    let session = *session;
+                    if let Err(violation) = self.durable_frame(now, link, session, frame) {
+                        self.violated(now, link, violation);
+                    }
+                    return;
+                }
                 State::Deciding { early, .. } => early.push(frame.clone()).map(|()| None),
                 State::Unauthenticated { .. } | State::Serving(_) => {
                     decode(frame).inspect(|message| {
@@ -80,10 +87,7 @@ impl Relay {
             None => Ok(()),
         });
         if let Err(violation) = handled {
-            self.close_client(now, link, violation.code, &violation.reason);
-            self.output
-                .events
-                .push_back(Event::Violation { link, violation });
+            self.violated(now, link, violation);
         }
     }
 
@@ -93,7 +97,9 @@ impl Relay {
             && client.outgoing.written() > 0
         {
             client.heartbeat.heard(now);
-            if let Some(channel) = client.channel() {
+            if let State::Durable(session) = client.state {
+                self.output.stirred.insert(session);
+            } else if let Some(channel) = client.channel() {
                 self.channel_taken(now, channel);
             }
         }
@@ -110,9 +116,14 @@ impl Relay {
         };
         let authenticated = matches!(client.state, State::Serving(_));
         match message {
-            Message::Authenticate { api_key, agent, .. } if !authenticated => {
+            Message::Authenticate {
+                api_key,
+                agent,
+                durable,
+            } if !authenticated => {
                 client.state = State::Deciding {
                     until: now.after(self.config.authentication_timeout),
+                    durable,
                     early: Early::default(),
                 };
                 self.output.events.push_back(Event::KeyPresented {
@@ -168,7 +179,7 @@ impl Relay {
             peer: client.peer,
             policy: Arc::clone(policy),
         };
-        let opened = self.open_channel(now, owner, start);
+        let opened = self.open_channel(now, owner, start, None);
         if let Some(client) = self.fronts.clients.get_mut(&link)
             && let State::Serving(serving) = &mut client.state
         {
@@ -224,7 +235,7 @@ impl Relay {
             FrontId::Link(link) if matches!(self.phase, Phase::Draining { .. }) => {
                 self.close_client(now, link, CloseCode::SERVICE_RESTART, RESTARTS);
             }
-            FrontId::Link(_) => {}
+            FrontId::Link(_) | FrontId::Session(_) => {}
         }
     }
 
@@ -247,6 +258,7 @@ impl Relay {
         if let Some(channel) = channel {
             self.close_channel(now, channel, reason);
         }
+        self.detach_session(now, link);
         self.touched.push(Timed::Link(link));
     }
 
@@ -263,6 +275,7 @@ impl Relay {
         if let Some(channel) = channel {
             self.close_channel(now, channel, &why);
         }
+        self.detach_session(now, link);
         self.output.events.push_back(Event::Disconnected {
             link,
             why,

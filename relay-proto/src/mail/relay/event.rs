@@ -4,13 +4,15 @@ use crate::{
     LinkId,
     mail::wire::{ApiKey, Violation},
     smtp::{ForwardPath, Reply, ReversePath},
+    storage::StorageError,
 };
 use alloc::string::String;
 use core::net::IpAddr;
 
 /// News of a [`Relay`](super::Relay), for the application, its logs and its metrics.
 ///
-/// Nothing here holds the content of a message, and `Debug` shows no key. `link` is always the client's.
+/// Nothing here holds the content of a message, and `Debug` shows no key. `link` is always the client's, in a session the one on
+/// which the channel was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -109,6 +111,25 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A client has come back to its session, which goes on on this link. What was begun on the one before is still reported
+    /// under that.
+    SessionResumed {
+        /// The client's new link.
+        link: LinkId,
+    },
+    /// A client did not come back to its session in time. What was not past its end of data is abandoned.
+    SessionExpired {
+        /// The link it had last.
+        link: LinkId,
+    },
+    /// The ledger's storage has begun to fail. Messages in the durable dialect are refused for the moment, and outcomes held
+    /// back, until it works again.
+    StorageFailed {
+        /// Why.
+        error: StorageError,
+    },
+    /// The ledger's storage works again.
+    StorageRecovered,
     /// A client broke the protocol; its link is being closed.
     Violation {
         /// The client's link.

@@ -2,7 +2,7 @@
 
 use super::{
     Event, Policy, Refused, RelayConfig,
-    channel::{ChannelId, Mail, Owner},
+    channel::{ChannelId, Mail, Message, Owner},
     front::Front,
     output::Output,
     transaction::Answer,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Time,
-    smtp::{Ahead, Reply, Request, Session, Turn, reply},
+    smtp::{Ahead, ForwardPath, Reply, Request, Session, Turn, reply},
 };
 
 /// Carries requests from a session to the upstream.
@@ -20,6 +20,8 @@ pub(super) struct Exchange<'a> {
     pub(super) front: &'a mut dyn Front,
     pub(super) session: &'a mut Session,
     pub(super) mail: &'a mut Option<Mail>,
+    /// In the durable dialect: the delivery it is for.
+    pub(super) message: Option<&'a mut Message>,
     /// Gone where the session outlives it: to swallow content that is too large, and to say goodbye.
     pub(super) upstream: Option<&'a mut Upstream>,
     pub(super) config: &'a RelayConfig,
@@ -31,6 +33,8 @@ pub(super) struct Exchange<'a> {
 pub(super) enum Pause {
     /// One of them waits for its peer.
     Waits,
+    /// The session has all of a message whose end must not be forwarded before that is written down.
+    IsComplete,
     /// The session has a message and no connection to take it.
     NoUpstream,
     /// The session has ended.
@@ -60,6 +64,7 @@ impl Exchange<'_> {
                 return Pause::Ended;
             }
             match request {
+                Some(Request::EndOfContent) if self.message.is_some() => return Pause::IsComplete,
                 Some(request) => self.serve(request),
                 // A session with much to say waits until that is taken.
                 None if ready && said.is_some() => {}
@@ -88,7 +93,12 @@ impl Exchange<'_> {
             *self.mail = None;
             return self.refuse(refused, reply);
         }
-        let said = ahead(self.session, &self.owner.policy, upstream);
+        let said = ahead(
+            self.session,
+            &self.owner.policy,
+            self.message.as_deref(),
+            upstream,
+        );
         upstream.mail(mail.clone(), said, self.config, self.now, self.output);
     }
 
@@ -99,6 +109,9 @@ impl Exchange<'_> {
                 reverse_path,
                 parameters,
             } => {
+                if let Some(message) = &mut self.message {
+                    message.begin();
+                }
                 let policy = &self.owner.policy;
                 if let Err(reply) = policy.check_sender(&reverse_path, self.owner.peer) {
                     return self.refuse(Refused::Sender(reverse_path), reply);
@@ -110,13 +123,27 @@ impl Exchange<'_> {
                 return self.forward_mail();
             }
             Request::Recipient(forward_path) => {
-                if let Err(reply) = self.owner.policy.check_recipient(&forward_path) {
+                if let Err(reply) = self.check_recipient(&forward_path) {
+                    if let Some(message) = &mut self.message {
+                        message.recipient(forward_path.clone(), &reply);
+                    }
                     return self.refuse(Refused::Recipient(forward_path), reply);
                 }
-                self.upstream.as_mut().map(|upstream| {
-                    let said = ahead(self.session, &self.owner.policy, upstream);
+                if let Some(message) = &mut self.message {
+                    message.asked = Some(forward_path.clone());
+                }
+                let answer = self.upstream.as_mut().map(|upstream| {
+                    let message = self.message.as_deref();
+                    let said = ahead(self.session, &self.owner.policy, message, upstream);
                     upstream.recipient(forward_path, said, config, now, self.output)
-                })
+                });
+                if let Some(message) = &mut self.message
+                    && let Some(Answer::Now(reply)) = &answer
+                    && let Some(recipient) = message.asked.take()
+                {
+                    message.recipient(recipient, reply);
+                }
+                answer
             }
             Request::Data => {
                 let upstream = self.upstream.as_mut();
@@ -142,6 +169,8 @@ impl Exchange<'_> {
                 return;
             }
             Request::Quit => return,
+            // Not asked by a session that offers neither AUTH nor STARTTLS.
+            Request::Credentials(_) | Request::StartTls => None,
         };
         match answer.unwrap_or(Answer::Never) {
             Answer::Later => {}
@@ -150,6 +179,18 @@ impl Exchange<'_> {
                 let text = "The mail server is gone; open another channel";
                 self.session.respond(reply(421, "4.4.2", text));
             }
+        }
+    }
+
+    /// In the durable dialect each recipient that is one too many has to be known by name, so the session is not asked to count.
+    fn check_recipient(&self, forward_path: &ForwardPath) -> Result<(), Reply> {
+        let policy = &self.owner.policy;
+        policy.check_recipient(forward_path)?;
+        match &self.message {
+            Some(message) if message.accepted >= policy.max_recipients => {
+                Err(reply(452, "4.5.3", "Too many recipients"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -167,11 +208,30 @@ impl Exchange<'_> {
 fn ahead<'a>(
     session: &'a Session,
     policy: &'a Policy,
+    message: Option<&Message>,
     upstream: &Upstream,
 ) -> impl Iterator<Item = Ahead> + use<'a> {
+    // With the one at hand; what lies behind the last that may come is decided when it is known which were accepted.
+    let mut room = match message {
+        Some(message) => {
+            let at_hand = usize::from(message.asked.is_some());
+            policy
+                .max_recipients
+                .saturating_sub(message.accepted + at_hand)
+        }
+        None => usize::MAX,
+    };
     let said = upstream.is_pipelining().then(|| session.ahead());
-    said.into_iter().flatten().filter(|said| match said {
+    let allowed = said.into_iter().flatten().filter(|said| match said {
         Ahead::Recipient(forward_path) => policy.check_recipient(forward_path).is_ok(),
+        Ahead::Content => true,
+    });
+    allowed.take_while(move |said| match said {
+        Ahead::Recipient(_) if room == 0 => false,
+        Ahead::Recipient(_) => {
+            room -= 1;
+            true
+        }
         Ahead::Content => true,
     })
 }

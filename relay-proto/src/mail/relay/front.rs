@@ -1,7 +1,13 @@
 //! Who a channel speaks with, as far as the channel needs to know it.
 
-use super::{channel::ChannelId, client_link::ClientLink, output::Output};
-use crate::{LinkId, mail::wire::ChannelError};
+use super::{
+    channel::ChannelId, client_link::ClientLink, durable_front::DurableFront, output::Output,
+};
+use crate::{
+    LinkId,
+    mail::{Outcome, wire::ChannelError},
+    session::SessionId,
+};
 use alloc::{collections::BTreeMap, string::String};
 use bytes::Bytes;
 
@@ -10,6 +16,8 @@ use bytes::Bytes;
 pub(super) enum FrontId {
     /// A client's link in the base dialect, which has one channel at a time.
     Link(LinkId),
+    /// A client's session in the durable dialect, which has many.
+    Session(SessionId),
 }
 
 /// What a channel says to its client, in the words of the dialect the client speaks.
@@ -39,6 +47,8 @@ pub(super) enum Ending {
         /// Why, for people.
         reason: Option<String>,
     },
+    /// In the durable dialect: this became of its delivery, which the client need not be told in SMTP any more.
+    Known(Outcome),
     /// It could not be opened, or broke.
     Failed(ChannelError),
 }
@@ -66,6 +76,7 @@ pub(super) fn plain_error(error: impl Into<String>) -> ChannelError {
 #[derive(Default)]
 pub(super) struct Fronts {
     pub(super) clients: BTreeMap<LinkId, ClientLink>,
+    pub(super) sessions: BTreeMap<SessionId, DurableFront>,
 }
 
 impl Fronts {
@@ -75,6 +86,10 @@ impl Fronts {
                 .clients
                 .get_mut(&link)
                 .map(|client| client as &mut dyn Front),
+            FrontId::Session(session) => self
+                .sessions
+                .get_mut(&session)
+                .map(|session| session as &mut dyn Front),
         }
     }
 }

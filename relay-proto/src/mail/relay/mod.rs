@@ -5,6 +5,8 @@ mod channels;
 mod client_link;
 mod clients;
 mod config;
+mod deliveries;
+mod durable_front;
 mod event;
 mod exchange;
 mod front;
@@ -12,6 +14,7 @@ mod output;
 mod policy;
 mod pool;
 mod presented;
+mod sessions;
 mod timers;
 mod transaction;
 mod trouble;
@@ -26,6 +29,7 @@ pub use presented::Presented;
 use self::{
     channel::{Channel, ChannelId},
     client_link::{EARLY_LIMIT, Serving, Slot, State},
+    deliveries::{DeliveryKey, Forwarded},
     front::{FrontId, Fronts},
     output::Output,
     pool::Pool,
@@ -34,7 +38,12 @@ use self::{
 };
 use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
-    mail::wire::{AUTHENTICATION_REFUSED, Denied, Granted, Message},
+    mail::{
+        ledger::Ledger,
+        wire::{AUTHENTICATION_REFUSED, Denied, Granted, Message},
+    },
+    session::{Registry, RegistryConfig, SessionId},
+    storage::{Record, RestoreError},
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +62,7 @@ const HIGH_WATER: usize = 128 * 1024;
 
 /// A mail relay for any number of clients at once, as a pure state machine.
 ///
-/// Every client is an accepted link that speaks the base dialect ([`wire`](crate::mail::wire)). The relay asks the
+/// Every client is an accepted link that speaks the base or the durable dialect ([`wire`](crate::mail::wire)). The relay asks the
 /// application about its key ([`Event::KeyPresented`], [`grant`](Self::grant), [`deny`](Self::deny)), and for every channel
 /// takes a byte stream to the upstream. It terminates SMTP: what a client says is parsed, checked against its [`Policy`] and
 /// said again to the upstream; the replies to MAIL, RCPT and the end of data are the upstream's own. Clients may pipeline (RFC 2920)
@@ -70,6 +79,11 @@ const HIGH_WATER: usize = 128 * 1024;
 /// client ends the upstream connection without it, a lost upstream shows as `451 4.4.2`. After it, only the upstream's reply
 /// tells: a lost client does not keep the relay from waiting for it, and a lost upstream shows as a broken channel *without* a
 /// final reply, which the client must take as "unknown".
+///
+/// In the durable dialect a client's [session](crate::session) outlives its links, with any number of
+/// [channels](crate::channels), one for each message. What becomes of a message is in the [ledger](Ledger) from before its end of
+/// data is forwarded, and the client is told only what is written there. Sessions and deliveries belong to the
+/// [account](Policy::account) of the key.
 pub struct Relay {
     config: RelayConfig,
     random: Random,
@@ -78,6 +92,15 @@ pub struct Relay {
     undecided: BTreeSet<LinkId>,
     channels: BTreeMap<ChannelId, Channel>,
     opened_channels: u64,
+    /// Sessions of the durable dialect, by account.
+    sessions: Registry<Arc<str>, ()>,
+    ledger: Ledger,
+    /// The channels that are to be told what the ledger says.
+    deliveries: BTreeMap<DeliveryKey, ChannelId>,
+    /// What upstreams are to answer for.
+    forwarded: BTreeMap<LinkId, Forwarded>,
+    /// Sessions in which somebody waits for what becomes of a delivery.
+    waiting: BTreeMap<DeliveryKey, BTreeSet<SessionId>>,
     pool: Pool,
     timers: Timers,
     /// Whose timers may have changed.
@@ -92,16 +115,48 @@ enum Phase {
 }
 
 impl Relay {
-    /// A relay. `seed` spreads the times at which clients are asked to come back.
+    /// A relay whose ledger ends with it. `seed` must be random: it names sessions, and spreads the times at which clients
+    /// are asked to come back.
     pub fn new(config: RelayConfig, seed: [u8; 32]) -> Self {
+        let mut random = Random::new(seed);
+        let ledger = Ledger::in_memory(config.ledger, &mut random);
+        Self::with_ledger(config, random, ledger)
+    }
+
+    /// A relay whose ledger is stored, with the records an earlier one has left: it answers for what that one has forwarded.
+    ///
+    /// # Errors
+    ///
+    /// Where the records are not a ledger's, of a newer format, or damaged.
+    pub fn restore(
+        config: RelayConfig,
+        seed: [u8; 32],
+        now: Time,
+        records: Vec<Record>,
+    ) -> Result<Self, RestoreError> {
+        let mut random = Random::new(seed);
+        let ledger = Ledger::restore(config.ledger, &mut random, now, records)?;
+        Ok(Self::with_ledger(config, random, ledger))
+    }
+
+    fn with_ledger(config: RelayConfig, random: Random, ledger: Ledger) -> Self {
+        let sessions = RegistryConfig {
+            expires_in: config.session_expiry,
+            ..RegistryConfig::default()
+        };
         Self {
             config,
-            random: Random::new(seed),
+            random,
             phase: Phase::Running,
             fronts: Fronts::default(),
             undecided: BTreeSet::new(),
             channels: BTreeMap::new(),
             opened_channels: 0,
+            sessions: Registry::new(sessions),
+            ledger,
+            deliveries: BTreeMap::new(),
+            forwarded: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             pool: Pool::default(),
             timers: Timers::default(),
             touched: Vec::new(),
@@ -114,19 +169,23 @@ impl Relay {
         let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
-        let State::Deciding { early, .. } = &mut client.state else {
+        let State::Deciding { early, durable, .. } = &mut client.state else {
             return;
         };
-        let early = mem::take(early);
-        let response = Message::AuthenticateResponse(Ok(Granted {
-            limits: policy.limits(),
-            durable: None,
-        }));
+        let (early, durable) = (mem::take(early), durable.filter(|_| self.config.durable));
+        let (limits, policy) = (policy.limits(), Arc::new(policy));
+        let granted = durable.and_then(|request| self.grant_durable(now, link, request, &policy));
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
+            return;
+        };
+        let slot = Slot::Never;
+        let (state, durable) = match granted {
+            Some((session, grant)) => (State::Durable(session), Some(grant)),
+            None => (State::Serving(Serving { policy, slot }), None),
+        };
+        client.state = state;
+        let response = Message::AuthenticateResponse(Ok(Granted { limits, durable }));
         client.outgoing.send_message(&response, &mut self.output);
-        client.state = State::Serving(Serving {
-            policy: Arc::new(policy),
-            slot: Slot::Never,
-        });
         self.undecided.remove(&link);
         self.pool.expect_mail(&self.config, now);
         self.output.events.push_back(Event::Authenticated { link });
@@ -162,7 +221,8 @@ impl Relay {
     }
 
     /// Ends in good order: clients without a channel are closed with 1012 at once, the others when their channel ends;
-    /// nobody new is taken. At `deadline` what is left is cut as by [`stop`](Self::stop).
+    /// nobody new is taken. Clients in sessions are told so, finish what they have begun, and are closed with 1012 when they
+    /// have acknowledged all of it. At `deadline` what is left is cut as by [`stop`](Self::stop).
     pub fn drain(&mut self, now: Time, deadline: Time) {
         if matches!(self.phase, Phase::Finished) {
             return;
@@ -172,12 +232,15 @@ impl Relay {
             .fronts
             .clients
             .iter()
-            .filter(|(_, client)| client.channel().is_none())
+            .filter(|(_, client)| {
+                client.channel().is_none() && !matches!(client.state, State::Durable(_))
+            })
             .map(|(link, _)| *link)
             .collect();
         for link in idle {
             self.close_client(now, link, CloseCode::SERVICE_RESTART, RESTARTS);
         }
+        self.drain_sessions(now, deadline);
         let quitting = self.pool.quit_idle(&self.config, now, &mut self.output);
         self.touched.extend(quitting.into_iter().map(Timed::Link));
         self.settle(now, None);
@@ -199,6 +262,7 @@ impl Relay {
             }
         }
         self.channels.clear();
+        self.fronts.sessions.clear();
         for (_, mut upstream) in mem::take(&mut self.pool).upstreams {
             if upstream.is_at_rest() {
                 upstream.quit(&self.config, now, &mut self.output);
@@ -229,20 +293,33 @@ impl Relay {
     /// Brings the timers up to date with what has changed, and ends where a drain has nothing left to wait for.
     fn settle(&mut self, now: Time, link: Option<LinkId>) {
         self.touched.extend(link.map(Timed::Link));
-        self.supply(now);
-        while let Some(timed) = self.touched.pop() {
-            let channel = match timed {
-                Timed::Channel(channel) => Some(channel),
-                Timed::Link(link) => self.settle_link(now, link),
-            };
-            // The timers of a channel, its front and its upstream depend on each other.
-            if let Some(id) = channel {
-                self.settle_channel(now, id);
+        loop {
+            self.supply(now);
+            while let Some(timed) = self.touched.pop() {
+                let channel = match timed {
+                    Timed::Channel(channel) => Some(channel),
+                    Timed::Link(link) => self.settle_link(now, link),
+                };
+                // The timers of a channel, its front and its upstream depend on each other.
+                if let Some(id) = channel {
+                    self.settle_channel(now, id);
+                }
+            }
+            if self.follow_ledger(now) {
+                continue;
+            }
+            // At the end, so that each client gets one acknowledgement for all it said.
+            while let Some(session) = self.output.stirred.pop_first() {
+                self.flush_session(now, session);
+            }
+            if self.touched.is_empty() {
+                break;
             }
         }
         if matches!(self.phase, Phase::Draining { .. })
             && self.fronts.clients.is_empty()
             && self.pool.upstreams.is_empty()
+            && self.ledger.is_at_rest()
         {
             self.finish();
         }
@@ -254,11 +331,18 @@ impl Relay {
         let deadline = channel.and_then(|channel| channel.deadline(&self.config, waits));
         let links = channel.map(|channel| (channel.owner.front, channel.upstream));
         self.timers.set(Timed::Channel(id), deadline);
-        if let Some((front, upstream)) = links {
-            let FrontId::Link(front) = front;
-            for link in [Some(front), upstream].into_iter().flatten() {
-                self.settle_link(now, link);
+        let Some((front, upstream)) = links else {
+            return;
+        };
+        let front = match front {
+            FrontId::Link(link) => Some(link),
+            FrontId::Session(session) => {
+                self.give_credit(session, id);
+                None
             }
+        };
+        for link in [front, upstream].into_iter().flatten() {
+            self.settle_link(now, link);
         }
     }
 
@@ -313,6 +397,12 @@ impl Machine for Relay {
                 }
                 link
             }
+            Input::Secured { link } => {
+                if let Some(upstream) = self.pool.upstreams.get_mut(&link) {
+                    upstream.secured(&mut self.output);
+                }
+                link
+            }
             Input::Written { link } => {
                 if self.fronts.clients.contains_key(&link) {
                     self.client_written(now, link);
@@ -321,8 +411,10 @@ impl Machine for Relay {
                 }
                 link
             }
-            // This relay stores nothing.
-            Input::Stored { .. } => return,
+            Input::Stored { batch, result } => {
+                self.ledger.handle_stored(now, batch, result);
+                return self.settle(now, None);
+            }
             Input::Closed { link, why } => {
                 if self.fronts.clients.contains_key(&link) {
                     self.client_ended(now, link, why.to_string());
@@ -349,6 +441,12 @@ impl Machine for Relay {
             self.touched.push(timed);
             self.settle(now, None);
         }
+        if self.is_finished() {
+            return;
+        }
+        self.sessions_timeout(now);
+        self.ledger.handle_timeout(now);
+        self.settle(now, None);
         if let Phase::Draining { deadline } = self.phase
             && deadline <= now
         {
@@ -362,13 +460,20 @@ impl Machine for Relay {
                 at: deadline,
                 timer: "drain",
             }),
-            Phase::Running | Phase::Finished => None,
+            Phase::Running => None,
+            Phase::Finished => return None,
         };
-        Deadline::earliest([self.timers.first().map(|(_, deadline)| deadline), drain])
+        Deadline::earliest([
+            self.timers.first().map(|(_, deadline)| deadline),
+            drain,
+            self.sessions.deadline(),
+            self.ledger.deadline(),
+        ])
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        self.output.actions.pop_front()
+        let action = self.output.actions.pop_front();
+        action.or_else(|| self.ledger.poll_action())
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -377,7 +482,7 @@ impl Machine for Relay {
 
     fn read_limit(&self, link: LinkId) -> usize {
         if let Some(upstream) = self.pool.upstreams.get(&link) {
-            return if upstream.is_closing() {
+            return if upstream.is_closing() || upstream.is_securing() {
                 0
             } else {
                 REPLY_LIMIT

@@ -4,8 +4,9 @@ use super::Event;
 use crate::{
     Action, Frame, LinkId,
     mail::wire::{Message, data_chunk, encode},
+    session::SessionId,
 };
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 /// The most bytes of SMTP in one frame to a client.
@@ -16,6 +17,8 @@ const CHUNK: usize = 16 * 1024;
 pub(super) struct Output {
     pub(super) actions: VecDeque<Action>,
     pub(super) events: VecDeque<Event>,
+    /// Sessions in which something was said, or for which more can be.
+    pub(super) stirred: BTreeSet<SessionId>,
 }
 
 /// The frames of one link that the driver has not reported as written.

@@ -15,6 +15,9 @@ use ipnet::IpNet;
 /// `550 5.7.1 Recipient not allowed for this API key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// Whose key it is: sessions and deliveries of another account do not exist for the client. The same for the same key over
+    /// restarts, and no secret, since it is written into the ledger. Default: empty, the same for everybody.
+    pub account: String,
     /// The domains mail may come from; empty: any. Where there are some, the null reverse-path `<>` is
     /// refused, since it names none of them.
     pub sender_domains: Vec<Domain>,
@@ -33,6 +36,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            account: String::new(),
             sender_domains: Vec::new(),
             networks: Vec::new(),
             recipients: Vec::new(),

@@ -18,6 +18,10 @@ pub(super) enum Trouble {
     Timeout(&'static str),
     #[error("broke the SMTP protocol")]
     Protocol { detail: String },
+    #[error("does not let this relay in")]
+    Denied(Reply),
+    #[error("does not offer {0}, which this relay needs")]
+    Lacks(&'static str),
     #[error("said: {0}")]
     Refused(Reply),
     #[error("is not needed any more")]
@@ -42,6 +46,8 @@ impl Trouble {
             Self::Lost(closure) => closure.to_string(),
             Self::Timeout(timer) => format!("timeout: {timer}"),
             Self::Protocol { detail } => format!("SMTP protocol broken: {detail}"),
+            Self::Denied(reply) => format!("credentials refused: {reply}"),
+            Self::Lacks(what) => format!("{what} is not offered"),
             Self::Refused(reply) => format!("refused: {reply}"),
             Self::Stopped => "the relay stops".to_string(),
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Action, CloseCode, Deadline, Endpoint, Frame, LinkId, Time,
-    smtp::{Capabilities, Code, Command, Handshake, HandshakeStep, Reply, ReplyParser},
+    smtp::{Capabilities, Code, Command, Introduction, IntroductionStep, Reply, ReplyParser},
 };
 use alloc::{boxed::Box, string::String};
 use bytes::Bytes;
@@ -47,8 +47,8 @@ pub(super) struct Upstream {
 }
 
 enum Stage {
-    Opening(Handshake),
-    Greeting(Handshake),
+    Opening(Introduction),
+    Greeting(Introduction),
     Idle,
     /// NOOP asks whether it still lives.
     Checking,
@@ -101,7 +101,10 @@ impl Upstream {
             link,
             channel: None,
             client: link,
-            stage: Stage::Opening(Handshake::new(config.host_name.clone())),
+            stage: Stage::Opening(Introduction::new(
+                config.host_name.clone(),
+                config.upstream_access.clone(),
+            )),
             opened: now,
             heard: now,
             messages: 0,
@@ -131,6 +134,14 @@ impl Upstream {
     /// Whether it waits for a channel, or for the next message of the one it serves.
     pub(super) const fn is_at_rest(&self) -> bool {
         matches!(self.stage, Stage::Idle)
+    }
+
+    /// Whether the end of data was said and is not answered.
+    pub(super) fn is_past_end_of_data(&self) -> bool {
+        match &self.stage {
+            Stage::Transaction(transaction) => transaction.is_past_end_of_data(),
+            _ => false,
+        }
     }
 
     /// Whether it could serve another channel.
@@ -224,14 +235,14 @@ impl Upstream {
     /// The driver has opened the connection.
     pub(super) fn opened(&mut self) {
         match mem::replace(&mut self.stage, Stage::Closing) {
-            Stage::Opening(handshake) => self.stage = Stage::Greeting(handshake),
+            Stage::Opening(introduction) => self.stage = Stage::Greeting(introduction),
             other => self.stage = other,
         }
     }
 
     /// Bytes have come. The replies in them are then taken with [`next_news`](Self::next_news).
     pub(super) fn handle_bytes(&mut self, bytes: &[u8]) {
-        if !self.is_closing() {
+        if !self.is_closing() && !self.is_securing() {
             self.parser.push(bytes);
         }
     }
@@ -278,8 +289,8 @@ impl Upstream {
     ) -> News {
         let agreed = reply.code().class() == 2;
         match &mut self.stage {
-            Stage::Opening(handshake) | Stage::Greeting(handshake) => {
-                let step = handshake.handle_reply(reply);
+            Stage::Opening(introduction) | Stage::Greeting(introduction) => {
+                let step = introduction.handle_reply(reply);
                 return self.greeted(step, output);
             }
             Stage::Checking if agreed => self.stage = Stage::Idle,
@@ -313,22 +324,50 @@ impl Upstream {
         News::Nothing
     }
 
-    fn greeted(&mut self, step: HandshakeStep, output: &mut Output) -> News {
+    fn greeted(&mut self, step: IntroductionStep, output: &mut Output) -> News {
         match step {
-            HandshakeStep::Send(command) => {
-                self.send(command.to_bytes(), output);
+            IntroductionStep::Send(bytes) => {
+                self.send(bytes, output);
                 News::Nothing
             }
-            HandshakeStep::Ready(capabilities) => {
+            // Whoever is between server and relay could have put it there, for it to count as said behind TLS.
+            IntroductionStep::StartTls if !self.parser.is_empty() => {
+                News::Failed(Trouble::broke_protocol("a reply ahead of TLS"))
+            }
+            IntroductionStep::StartTls => {
+                let link = self.link;
+                output.actions.push_back(Action::StartTls { link });
+                News::Nothing
+            }
+            IntroductionStep::Ready(capabilities) => {
                 self.capabilities = capabilities.clone();
                 self.stage = Stage::Idle;
                 News::Greeted(capabilities)
             }
-            HandshakeStep::Refused(reply) => News::Failed(if reply.is_positive() {
+            IntroductionStep::Refused(reply) => News::Failed(if reply.is_positive() {
                 Trouble::unexpected(&reply)
             } else {
                 Trouble::Refused(reply)
             }),
+            IntroductionStep::Denied(reply) => News::Failed(Trouble::Denied(reply)),
+            IntroductionStep::Lacks(what) => News::Failed(Trouble::Lacks(what)),
+        }
+    }
+
+    /// The driver has started TLS.
+    pub(super) fn secured(&mut self, output: &mut Output) {
+        if let Stage::Greeting(introduction) = &mut self.stage
+            && let Some(bytes) = introduction.secured()
+        {
+            self.send(bytes, output);
+        }
+    }
+
+    /// Whether TLS is being started: nothing is read until it is in force.
+    pub(super) const fn is_securing(&self) -> bool {
+        match &self.stage {
+            Stage::Greeting(introduction) => introduction.is_securing(),
+            _ => false,
         }
     }
 

@@ -25,13 +25,16 @@ impl Relay {
         upstream.handle_bytes(bytes);
         // All replies at hand are taken before the next command goes out, so that a surplus one is noticed.
         while let Some(upstream) = self.pool.upstreams.get_mut(&link)
+            && let is_final = upstream.is_past_end_of_data()
             && let Some(news) = upstream.next_news(&self.config, now, &mut self.output)
         {
             match news {
                 News::Nothing => {}
                 News::Greeted(capabilities) => self.pool.learn(&capabilities),
                 News::Replied(reply) => {
-                    if let Some(channel) = channel {
+                    if let Some(reply) = self.delivery_answered(now, link, is_final, reply)
+                        && let Some(channel) = channel
+                    {
                         self.channel_reply(channel, reply);
                     }
                 }
@@ -79,7 +82,8 @@ impl Relay {
             Loss::NotOpened if was_coming => self.pool.missed(&self.config, now),
             _ => channel,
         };
-        if let Some(channel) = channel {
+        let is_told = self.delivery_lost(now, link, loss, trouble);
+        if let Some(channel) = channel.filter(|_| !is_told) {
             self.channel_lost(now, channel, loss, trouble);
         }
     }
@@ -104,7 +108,9 @@ impl Relay {
         let Some(link) = link else { return };
         if let Some(upstream) = self.pool.upstreams.get_mut(&link) {
             let keeps = self.config.pool.max_idle > 0 && matches!(self.phase, Phase::Running);
+            let is_past_end = upstream.is_past_end_of_data();
             upstream.release(keeps, &self.config, now, why, &mut self.output);
+            self.delivery_released(link, is_past_end);
             self.touched.push(Timed::Link(link));
             self.rest_upstream(now, link);
         }

@@ -1,5 +1,6 @@
 //! The secret that identifies a client.
 
+use crate::secret;
 use alloc::string::String;
 use core::fmt;
 
@@ -23,13 +24,7 @@ impl ApiKey {
 
 impl PartialEq for ApiKey {
     fn eq(&self, other: &Self) -> bool {
-        let (ours, theirs) = (self.0.as_bytes(), other.0.as_bytes());
-        let difference = ours
-            .iter()
-            .zip(theirs)
-            .fold(0, |difference, (a, b)| difference | (a ^ b));
-        // Keeps the compiler from leaving the loop early.
-        ours.len() == theirs.len() && core::hint::black_box(difference) == 0
+        secret::is_same(self.0.as_bytes(), other.0.as_bytes())
     }
 }
 

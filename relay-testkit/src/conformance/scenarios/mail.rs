@@ -19,7 +19,7 @@ use relay_proto::{
     },
     smtp::Server,
 };
-use relay_transport::Config;
+use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{
     net::SocketAddr,
@@ -70,7 +70,7 @@ impl<B: Binding> Way<B> {
     ) -> Self {
         let (deliver, inbox) = mpsc::channel();
         let server = Rig::spawn(server(), peer::config(), server_event, answering(deliver));
-        let (_, mx) = server.listen_stream();
+        let (_, mx) = server.listen_stream(StreamTls::None);
         let relay = Relay::new(relay_config(mx), [7; 32]);
         let relay: Rig<B, _> = Rig::spawn(relay, peer::config(), relay_event, decide_at_once);
         let (_, address) = relay.listen_websocket(tls);

@@ -7,6 +7,7 @@ mod mail;
 mod mail_client;
 mod mail_relay;
 mod route;
+mod secure;
 mod storage;
 mod stream;
 mod tls;
@@ -33,6 +34,7 @@ pub(super) fn all<B: Binding>() -> Vec<(String, Scenario)> {
         ("mail_client", mail_client::all::<B>()),
         ("mail_relay", mail_relay::all::<B>()),
         ("route", route::all::<B>()),
+        ("secure", secure::all::<B>()),
         ("storage", storage::all::<B>()),
         ("stream", stream::all::<B>()),
         ("tls", tls::all::<B>()),

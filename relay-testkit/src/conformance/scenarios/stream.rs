@@ -7,7 +7,7 @@ use crate::{
     peer::{accept_tcp, binary, config, listener, stream, tcp},
 };
 use relay_proto::{CloseCode, Endpoint, Input, StreamAddress};
-use relay_transport::PIECE;
+use relay_transport::{PIECE, tls::StreamTls};
 use std::io::{Read, Write};
 
 pub(super) fn all<B: Binding>() -> Group {
@@ -58,7 +58,7 @@ fn the_limit_bounds_each_piece<B: Binding>(transcript: &mut Transcript) {
 
 fn byte_streams_are_accepted_without_a_handshake<B: Binding>(transcript: &mut Transcript) {
     let server = Rig::<B>::new(Probe::echoing(), config());
-    let (_, address) = server.listen_stream();
+    let (_, address) = server.listen_stream(StreamTls::None);
     let mut tcp = tcp(address);
     let link = server.accepted();
     server.send(link, binary("220 hi\r\n"));

@@ -39,7 +39,7 @@ proptest! {
     #[test]
     fn it_agrees_with_a_plain_map(operations in prop::collection::vec(operation(), 0..80)) {
         let limits = LedgerLimits::default();
-        let mut ledger = Ledger::restore(limits, Time::ZERO, vec![]).unwrap();
+        let mut ledger = Ledger::restore(limits, &mut random(), Time::ZERO, vec![]).unwrap();
         let (mut model, mut disk) = (Model::default(), Disk::default());
         let mut batches = VecDeque::new();
         // The disk's clock goes on over restarts, the ledger's begins anew.
@@ -77,7 +77,7 @@ proptest! {
                     });
                 }
                 Operation::Restart => {
-                    ledger = Ledger::restore(limits, Time::ZERO, disk.records(now)).unwrap();
+                    ledger = Ledger::restore(limits, &mut random(), Time::ZERO, disk.records(now)).unwrap();
                     batches.clear();
                     started = now;
                     let told = core::mem::take(&mut model.told);
@@ -96,7 +96,7 @@ proptest! {
                 match event {
                     LedgerEvent::Begun { delivery, .. } => {
                         prop_assert!(model.under_way.insert(delivery.to_bits()));
-                        let restored = Ledger::restore(limits, Time::ZERO, disk.records(now)).unwrap();
+                        let restored = Ledger::restore(limits, &mut random(), Time::ZERO, disk.records(now)).unwrap();
                         prop_assert!(restored.look_up("a", delivery).is_some(), "begun before it was safe");
                     }
                     LedgerEvent::Settled { delivery, .. } => {

@@ -61,7 +61,7 @@ struct Relay {
 
 impl Relay {
     fn new(records: Vec<Record>, now: Time) -> Self {
-        let ledger = Ledger::restore(LedgerLimits::default(), now, records).unwrap();
+        let ledger = Ledger::restore(LedgerLimits::default(), &mut random(), now, records).unwrap();
         Self {
             ledger,
             now,

@@ -1,11 +1,15 @@
 //! The relay on virtual time, with scripted clients and upstreams.
 
+mod access;
 mod channels;
+mod deliveries;
 mod every_input;
 mod flights;
 mod links;
+mod peer;
 mod pipelining;
 mod pool;
 mod rig;
+mod sessions;
 mod streaming;
 mod upstreams;

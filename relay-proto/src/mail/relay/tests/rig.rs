@@ -5,8 +5,9 @@ use crate::{
     StreamAddress, Time,
     mail::{
         relay::{Event, Policy, Relay, RelayConfig},
-        wire::{ApiKey, Message, decode, encode},
+        wire::{ApiKey, DurableRequest, Message, decode, encode},
     },
+    storage::{BatchId, Record, StorageError, Write},
 };
 use alloc::{
     borrow::ToOwned,
@@ -28,6 +29,9 @@ pub(super) struct Rig {
     pub(super) finished: bool,
     /// How many MAIL commands the upstreams were sent.
     pub(super) mails: usize,
+    /// Batches a storage has not answered, where the relay has one.
+    pub(super) batches: VecDeque<(BatchId, Vec<Write>)>,
+    stores: bool,
     links: BTreeMap<LinkId, Link>,
     dialled: Vec<LinkId>,
 }
@@ -68,8 +72,20 @@ pub(super) fn seconds(seconds: u64) -> Duration {
 
 impl Rig {
     pub(super) fn new(config: RelayConfig) -> Self {
+        Self::with(Relay::new(config, [7; 32]), false)
+    }
+
+    /// A relay with a storage, which has these records.
+    pub(super) fn storing(config: RelayConfig, records: Vec<Record>) -> Self {
+        let now = Time::from_nanos(1);
+        Self::with(Relay::restore(config, [9; 32], now, records).unwrap(), true)
+    }
+
+    fn with(relay: Relay, stores: bool) -> Self {
         Self {
-            pump: Pump::new(Relay::new(config, [7; 32])),
+            pump: Pump::new(relay),
+            batches: VecDeque::new(),
+            stores,
             now: Time::from_nanos(1),
             events: Vec::new(),
             slow: BTreeSet::new(),
@@ -161,10 +177,15 @@ impl Rig {
     }
 
     pub(super) fn authenticate(&mut self, link: LinkId) {
+        self.authenticate_for(link, None);
+    }
+
+    /// A client presents its key and asks for the durable dialect, or does not.
+    pub(super) fn authenticate_for(&mut self, link: LinkId, durable: Option<DurableRequest>) {
         let message = Message::Authenticate {
             api_key: ApiKey::new("k"),
             agent: None,
-            durable: None,
+            durable,
         };
         self.send(link, &message);
     }
@@ -174,6 +195,13 @@ impl Rig {
         self.pump
             .command(now, |relay, now| relay.grant(now, link, policy));
         self.run();
+    }
+
+    /// The storage answers the oldest batch.
+    pub(super) fn stored(&mut self, result: Result<(), StorageError>) -> Vec<Write> {
+        let (batch, writes) = self.batches.pop_front().unwrap();
+        self.input(Input::Stored { batch, result });
+        writes
     }
 
     /// The first client gets a channel that starts behind EHLO.
@@ -229,6 +257,12 @@ impl Rig {
             .iter()
             .map(|frame| decode(frame).unwrap().unwrap())
             .collect()
+    }
+
+    /// The first thing that has been sent to a client since last asked.
+    pub(super) fn first_message(&mut self, link: LinkId) -> Message {
+        let frame = self.links.get_mut(&link).unwrap().sent.remove(0);
+        decode(&frame).unwrap().unwrap()
     }
 
     /// The SMTP replies, and in brackets the other messages, the first client was sent since last asked.
@@ -397,6 +431,10 @@ impl Rig {
                     self.write_quietly(link);
                 }
             }
+            Action::StartTls { link } => {
+                assert_eq!(self.pump.machine().read_limit(link), 0);
+                assert!(self.links[&link].closed.is_none());
+            }
             Action::Close { link, code, reason } => {
                 let state = self.links.get_mut(&link).unwrap();
                 assert_eq!(state.closed, None, "closed {link} twice");
@@ -410,7 +448,10 @@ impl Rig {
                 };
                 self.pump.handle_input(self.now, input);
             }
-            Action::Store { .. } => panic!("this relay stores nothing"),
+            Action::Store { batch, writes } => {
+                assert!(self.stores, "this relay stores nothing");
+                self.batches.push_back((batch, writes));
+            }
         }
     }
 

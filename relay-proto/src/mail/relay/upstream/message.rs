@@ -51,6 +51,8 @@ impl Upstream {
             size: mail.parameters.size.filter(|_| offered.size.is_some()),
             body: mail.parameters.body.filter(|_| offered.eight_bit_mime),
             smtputf8: mail.parameters.smtputf8,
+            // The client has no AUTH to go with it.
+            auth: None,
         };
         let carries = (offered.pipelining, offered.chunking);
         let mut pen = Pen {

@@ -258,6 +258,36 @@ fn a_draining_relay_gets_nothing_new_is_left_and_sought_again() {
 }
 
 #[test]
+fn a_draining_relay_that_cuts_the_link_is_sought_again_when_it_says_and_asked_what_became() {
+    let mut world = sent_whole();
+    world.word(&Word::Draining {
+        deadline: 60 * SECOND,
+        spread: Some(3600 * SECOND),
+    });
+    world.settle();
+    world.cut();
+    let at = |world: &World| {
+        let mut events = world.bench.events.iter().rev();
+        events.find_map(|event| match event {
+            Event::Reconnecting { at, .. } => Some(at.since(world.bench.now)),
+            _ => None,
+        })
+    };
+    assert!(at(&world).is_some_and(|wait| wait > 2 * SECOND));
+    world.bench.elapse("reconnect");
+    world.cut();
+    assert!(
+        at(&world).is_some_and(|wait| wait <= 2 * SECOND),
+        "only once"
+    );
+    world.forgets = true;
+    world.reconnect();
+    world.settle();
+    assert_eq!(world.bench.outcomes(), [(1, Ok(()))]);
+    assert_eq!(world.delivered.len(), 1);
+}
+
+#[test]
 fn shutting_down_finishes_what_is_under_way() {
     let mut world = sent_whole();
     world.bench.pump.command(world.bench.now, |client, now| {

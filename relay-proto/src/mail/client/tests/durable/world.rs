@@ -149,6 +149,9 @@ impl World {
                 }
             }
             Action::Close { .. } => self.detach(),
+            Action::StartTls { .. } => {
+                unreachable!("a client of a WebSocket secures nothing later")
+            }
             Action::Store { .. } => unreachable!("it is among the batches"),
         }
         true
