@@ -126,14 +126,19 @@ impl Mailbox {
                 message.extend_from_slice(&content);
             }
             ServerEvent::EndOfContent { link } => self.at_end(now, link),
-            ServerEvent::Reset { link } | ServerEvent::Closed { link, .. } => {
-                self.messages.remove(&link);
-                self.replies.remove(&link);
-                self.later.retain(|(_, waiting)| *waiting != link);
-                self.oracle.borrow_mut().dropped(link);
+            ServerEvent::Reset { link } => {
+                self.forget(link);
+                self.oracle.borrow_mut().reset(link);
             }
+            ServerEvent::Closed { link, .. } => self.forget(link),
             _ => {}
         }
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.messages.remove(&link);
+        self.replies.remove(&link);
+        self.later.retain(|(_, waiting)| *waiting != link);
     }
 
     fn at_end(&mut self, now: Time, link: LinkId) {

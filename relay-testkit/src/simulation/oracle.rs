@@ -61,6 +61,8 @@ pub struct Oracle {
     pub fates: BTreeMap<u64, Fate>,
     ids: BTreeMap<SubmissionId, u64>,
     transactions: BTreeMap<LinkId, Transaction>,
+    /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old.
+    unaware: bool,
     /// What the server has taken, in order.
     pub taken: Vec<Bytes>,
     /// How many connections the server was opened.
@@ -79,6 +81,7 @@ impl Oracle {
             fates: BTreeMap::new(),
             ids: BTreeMap::new(),
             transactions: BTreeMap::new(),
+            unaware: false,
             taken: Vec::new(),
             connections: 0,
             worn_out: 0,
@@ -92,6 +95,7 @@ impl Oracle {
         self.ids.insert(id, number);
         let fate = Fate {
             content,
+            excused: self.unaware,
             ..Fate::default()
         };
         let before = self.fates.insert(number, fate);
@@ -110,6 +114,7 @@ impl Oracle {
         let strict = self.strict;
         let endless = self.endless;
         match event {
+            Event::Authenticated { .. } => self.unaware = false,
             Event::Queued { id, .. } => {
                 let (number, fate) = self.fate(*id);
                 assert!(!fate.accepted, "message {number} is accepted once");
@@ -201,7 +206,7 @@ impl Oracle {
         }
     }
 
-    pub(super) fn dropped(&mut self, link: LinkId) {
+    pub(super) fn reset(&mut self, link: LinkId) {
         if self
             .transactions
             .get(&link)
@@ -302,6 +307,7 @@ impl Oracle {
                 .collect()
         } else {
             self.transactions.clear();
+            self.unaware = true;
             self.fates.keys().copied().collect()
         };
         for number in numbers {

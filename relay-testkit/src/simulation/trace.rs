@@ -1,10 +1,13 @@
 //! What happened in a run, for people to read. Costs nothing where nobody asked for it.
 
-use relay_proto::{Action, Frame, Input, Time, session::SessionFrame};
+use relay_proto::{
+    Action, Frame, Input, Time,
+    session::{Body, SessionFrame},
+};
 use std::{cell::RefCell, rc::Rc};
 
 /// The most bytes shown of anything.
-const SHOWN: usize = 110;
+const SHOWN: usize = 160;
 
 /// A shared list of lines, or nothing.
 #[derive(Clone, Default)]
@@ -58,7 +61,14 @@ fn frame(frame: &Frame) -> String {
         Frame::Binary(bytes) => match SessionFrame::decode(bytes) {
             // SMTP begins with a letter or a digit, a frame of a session with its kind.
             Ok(decoded) if bytes.first().is_some_and(|kind| *kind < 8) => {
-                shown(format!("{decoded:?} {}", bytes.escape_ascii()).as_bytes())
+                let payload = match &decoded {
+                    SessionFrame::Numbered {
+                        body: Body::Control(payload) | Body::Data { payload, .. },
+                        ..
+                    } => shown(payload),
+                    _ => String::new(),
+                };
+                format!("{decoded:?} {payload}")
             }
             _ => shown(bytes),
         },

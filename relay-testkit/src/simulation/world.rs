@@ -61,7 +61,7 @@ impl World {
         let mut network = Network::new(plan.seed, trace.clone());
         network.disks[CLIENT] = plan.client_disk.then(Disk::default);
         network.disks[RELAY] = plan.relay_disk.then(Disk::default);
-        let strict = false;
+        let strict = plan.durable;
         let oracle = Rc::new(RefCell::new(Oracle::new(strict, plan.attempts.is_none())));
         let client_events = Rc::new(RefCell::new(Vec::new()));
         let relay_events = Rc::new(RefCell::new(Vec::new()));
@@ -257,11 +257,17 @@ fn new_client(config: &ClientConfig, seed: [u8; 32], network: &Network) -> Clien
     }
 }
 
-fn new_relay(plan: &Plan, seed: [u8; 32], _network: &Network) -> Relay {
+fn new_relay(plan: &Plan, seed: [u8; 32], network: &Network) -> Relay {
     let upstream = StreamAddress::new("mx.test", 25, false);
     let mut config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
     config.pool.max_idle = [16, 0, 1][plan.server as usize / 36 % 3];
-    Relay::new(config, seed)
+    config.durable = plan.durable;
+    let now = network.local(RELAY);
+    match &network.disks[RELAY] {
+        Some(disk) => Relay::restore(config, seed, now, disk.records(network.now))
+            .unwrap_or_else(|error| panic!("the relay cannot read its ledger: {error}")),
+        None => Relay::new(config, seed),
+    }
 }
 
 /// What kind of server it is: the extensions it has, how long it lets a connection be idle, and how many messages it takes on
