@@ -1,4 +1,5 @@
-//! Runs the simulation: `relay-testkit --seeds N` from seed 0 or `--from`, `--seed N` one alone with its trace.
+//! Runs the simulation: `relay-testkit --seeds N` from seed 0 or `--from`, `--seed N` one alone with its trace. `--survey` goes on
+//! behind a seed that fails.
 #![expect(clippy::print_stdout, reason = "it tells people")]
 
 use relay_testkit::simulation::{self, Plan, Tally, Trace};
@@ -13,16 +14,19 @@ use std::{
 /// How many seeds a thread takes at a time.
 const BATCH: u64 = 256;
 
-const USAGE: &str = "usage: relay-testkit --seeds COUNT [--from SEED] | --seed SEED | --exhaustive";
+const USAGE: &str =
+    "usage: relay-testkit --seeds COUNT [--from SEED] [--survey] | --seed SEED | --exhaustive";
 
 enum Order {
     Many { from: u64, count: u64 },
+    Survey { from: u64, count: u64 },
     One(u64),
     Exhaustive,
 }
 
 fn order(arguments: impl IntoIterator<Item = String>) -> Option<Order> {
-    let (mut from, mut count, mut one, mut exhaustive) = (0, None, None, false);
+    let (mut from, mut count, mut one) = (0, None, None);
+    let (mut survey, mut exhaustive) = (false, false);
     let mut arguments = arguments.into_iter();
     while let Some(name) = arguments.next() {
         let mut number = || arguments.next()?.replace('_', "").parse::<u64>().ok();
@@ -30,12 +34,14 @@ fn order(arguments: impl IntoIterator<Item = String>) -> Option<Order> {
             "--seeds" => count = Some(number()?),
             "--from" => from = number()?,
             "--seed" => one = Some(number()?),
+            "--survey" => survey = true,
             "--exhaustive" => exhaustive = true,
             _ => return None,
         }
     }
     match (one, count, exhaustive) {
         (Some(seed), None, false) => Some(Order::One(seed)),
+        (None, Some(count), false) if survey => Some(Order::Survey { from, count }),
         (None, Some(count), false) => Some(Order::Many { from, count }),
         (None, None, true) => Some(Order::Exhaustive),
         _ => None,
@@ -51,6 +57,7 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(|_| {}));
     let is_good = match order {
         Order::Many { from, count } => many(from, count),
+        Order::Survey { from, count } => survey(from, count),
         Order::One(seed) => one(seed),
         Order::Exhaustive => exhaustive(),
     };
@@ -101,6 +108,15 @@ fn many(from: u64, count: u64) -> bool {
         sum.runs as f64 / seconds
     );
     !failed.load(Ordering::Relaxed)
+}
+
+fn survey(from: u64, count: u64) -> bool {
+    let broken = simulation::survey(from..from.saturating_add(count));
+    for (seed, what) in &broken {
+        println!("seed {seed}: {what}");
+    }
+    println!("{} of {count} seeds break a promise", broken.len());
+    broken.is_empty()
 }
 
 fn one(seed: u64) -> bool {

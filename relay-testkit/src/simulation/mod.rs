@@ -22,6 +22,6 @@ pub use mailbox::Moods;
 pub use network::{Break, Faults, Network};
 pub use oracle::{Fate, Oracle, Verdict};
 pub use plan::{Moments, Plan};
-pub use run::{Failure, Tally, run, run_many};
+pub use run::{Failure, Tally, run, run_many, survey};
 pub use trace::Trace;
 pub use world::{World, mail};

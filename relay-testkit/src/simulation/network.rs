@@ -219,6 +219,8 @@ impl Network {
         match action {
             Action::Open { link, endpoint } => self.open(index, link, &endpoint),
             Action::Send { link, frame } => self.send(hosts, index, link, frame),
+            // A virtual wire is as good with TLS as without.
+            Action::StartTls { link, .. } => self.post((index, link), Input::Secured { link }),
             Action::Store { batch, writes } => {
                 let fault = self.chance(self.faults.full);
                 let fault = fault.then(|| self.random.next_u64().is_multiple_of(2));

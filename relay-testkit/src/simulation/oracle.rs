@@ -279,6 +279,18 @@ impl Oracle {
         }
     }
 
+    /// The relay has waited for the server for as long as anyone can be asked to.
+    pub(super) fn server_silent(&mut self) {
+        let waiting: Vec<u64> = self
+            .transactions
+            .values()
+            .map(|transaction| transaction.number)
+            .collect();
+        for number in waiting {
+            self.excuse(number);
+        }
+    }
+
     /// The relay has read all the server said on this link.
     pub(super) fn relay_read(&mut self, link: LinkId, last_batch: Option<BatchId>, stores: bool) {
         if let Some(transaction) = self.transactions.get_mut(&link)

@@ -210,6 +210,17 @@ pub fn run_many(seeds: impl IntoIterator<Item = u64>) -> Result<Tally, Box<Failu
     Ok(sum)
 }
 
+/// What each seed breaks that breaks a promise.
+pub fn survey(seeds: impl IntoIterator<Item = u64>) -> Vec<(u64, String)> {
+    let broken = |seed| {
+        Some((
+            seed,
+            attempt(|| run(&Plan::of(seed), Trace::default())).err()?,
+        ))
+    };
+    seeds.into_iter().filter_map(broken).collect()
+}
+
 fn minimised(mut plan: Plan) -> Failure {
     let fails = |plan: &Plan| attempt(|| run(plan, Trace::default())).is_err();
     let mut tries = 0;

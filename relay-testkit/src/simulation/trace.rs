@@ -43,6 +43,7 @@ pub(super) fn action(action: &Action) -> String {
         Action::Open { link, endpoint } => format!("opens {link} to {endpoint}"),
         Action::Send { link, frame } => format!("sends on {link}: {}", self::frame(frame)),
         Action::Close { link, code, reason } => format!("closes {link}: {code} {reason}"),
+        Action::StartTls { link, .. } => format!("secures {link}"),
         Action::Store { batch, writes } => format!("stores batch {batch}: {writes:?}"),
     }
 }

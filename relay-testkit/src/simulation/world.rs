@@ -26,6 +26,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// No wire ever holds more under way to one end: both machines stop when their buffers are full.
 const MOST_UNDER_WAY: usize = 2 << 20;
 
+/// What counts as the server's silence for good: a minute less than a relay waits for its final reply, in nanoseconds.
+const FINAL_REPLY: i64 = 9 * 60 * 1_000_000_000;
+
 /// Everything there is.
 pub struct World {
     plan: Plan,
@@ -193,10 +196,14 @@ impl World {
     /// The relay is killed and comes back.
     pub(super) fn kill_relay(&mut self, disk_is_left: bool) {
         self.network.crash(RELAY);
+        // One that was killed before the disk had taken its first word is like one that has lost it.
+        let now = self.network.now;
+        let disk = self.network.disks[RELAY].as_ref();
+        let was_written = disk.is_some_and(|disk| !disk.records(now).is_empty());
         if !disk_is_left && let Some(disk) = &mut self.network.disks[RELAY] {
             *disk = Disk::default();
         }
-        let is_left = disk_is_left && self.plan.relay_disk;
+        let is_left = disk_is_left && was_written;
         self.judge(None);
         self.oracle.borrow_mut().relay_died(is_left);
         self.lives += 1;
@@ -224,6 +231,10 @@ impl World {
             )
         });
         self.network.ahead[host] += by;
+        // To the relay the server has been silent for that long, and it may have given up on it.
+        if host == RELAY && by > FINAL_REPLY {
+            self.oracle.borrow_mut().server_silent();
+        }
     }
 
     /// Runs until everything accepted has its end; panics where that takes more than so much virtual time.
