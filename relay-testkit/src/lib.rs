@@ -140,6 +140,7 @@ mod monitor;
 mod peer;
 mod probe;
 pub mod proxy;
+pub mod simulation;
 mod transcript;
 
 pub use alarm::Alarm;

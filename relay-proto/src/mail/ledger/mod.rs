@@ -269,6 +269,10 @@ impl Ledger {
             ledger.enter(key, number, outcome, forgotten, true);
         }
         ledger.make_room(0, 0);
+        // At once, so that the marks given from now on are known after a restart, also where nothing else is stored before.
+        if !ledger.is_registered {
+            ledger.write_register();
+        }
         Ok(ledger)
     }
 

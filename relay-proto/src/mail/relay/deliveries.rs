@@ -37,6 +37,20 @@ impl Relay {
         Some((account, message.delivery))
     }
 
+    /// The delivery is about to be worked on anew: what an earlier channel has of it, mostly one of a session that is lost, is
+    /// dropped. It is not past its end of data, or the ledger would know it.
+    pub(super) fn supersede(&mut self, now: Time, key: &DeliveryKey) {
+        if let Some(earlier) = self.working.remove(key) {
+            let why = "the same delivery has been begun anew on another channel";
+            let ending = Ending::Failed(ChannelError {
+                error: why.into(),
+                code: None,
+                retry_after: Some(self.retry_after()),
+            });
+            self.end_channel(now, earlier, why, ending);
+        }
+    }
+
     /// All content of the channel's message is there: the intent to forward its end is written down first.
     pub(super) fn begin_delivery(&mut self, now: Time, id: ChannelId) {
         let Some(key) = self.delivery_key(id) else {
@@ -308,6 +322,9 @@ impl Relay {
     /// A channel has ended. What its upstream has got goes on without it; what only waited to be written down does not.
     pub(super) fn delivery_left(&mut self, id: ChannelId, account: &str, message: &Message) {
         let key = (Arc::from(account), message.delivery);
+        if self.working.get(&key) == Some(&id) {
+            self.working.remove(&key);
+        }
         if self.deliveries.get(&key) == Some(&id) {
             if message.is_forwarded {
                 self.deliveries.remove(&key);

@@ -95,6 +95,8 @@ pub struct Relay {
     /// Sessions of the durable dialect, by account.
     sessions: Registry<Arc<str>, ()>,
     ledger: Ledger,
+    /// The channel that works on each delivery: one at a time, or what one is told would not be true of another.
+    working: BTreeMap<DeliveryKey, ChannelId>,
     /// The channels that are to be told what the ledger says.
     deliveries: BTreeMap<DeliveryKey, ChannelId>,
     /// What upstreams are to answer for.
@@ -154,6 +156,7 @@ impl Relay {
             opened_channels: 0,
             sessions: Registry::new(sessions),
             ledger,
+            working: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             forwarded: BTreeMap::new(),
             waiting: BTreeMap::new(),

@@ -256,6 +256,11 @@ impl Relay {
         if let Some(ending) = ending {
             return front.end(number, ending, &mut self.output);
         }
+        let key = (front.policy.account.as_str().into(), delivery);
+        self.supersede(now, &key);
+        let Some(front) = self.fronts.sessions.get_mut(&id) else {
+            return;
+        };
         let owner = Owner {
             front: FrontId::Session(id),
             link: front.link,
@@ -263,6 +268,9 @@ impl Relay {
             policy: Arc::clone(&front.policy),
         };
         let opened = self.open_channel(now, owner, Start::Hello, Some(Message::new(delivery)));
+        if let Ok(channel) = &opened {
+            self.working.insert(key, *channel);
+        }
         if let Some(front) = self.fronts.sessions.get_mut(&id) {
             match opened {
                 Ok(channel) => front.carry(number, channel, &mut self.output),

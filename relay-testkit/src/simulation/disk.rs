@@ -8,28 +8,37 @@ use relay_proto::{
 use std::collections::{BTreeMap, VecDeque};
 
 /// What the disk answers travels like what comes over a link, and no link has this name.
-pub(crate) const ANSWERS: LinkId = LinkId::accepted(u64::MAX >> 1);
+pub(super) const ANSWERS: LinkId = LinkId::accepted(u64::MAX >> 1);
 
+/// The storage of one host.
 #[derive(Default)]
-pub(crate) struct Disk {
+pub struct Disk {
     records: BTreeMap<(&'static str, Bytes), (Bytes, Time)>,
     under_way: VecDeque<Vec<Write>>,
+    last: Option<BatchId>,
 }
 
 impl Disk {
     /// Takes a batch; what the disk will say to it.
-    pub(crate) fn take(&mut self, batch: BatchId, writes: Vec<Write>, full: bool) -> Input {
+    pub(super) fn take(
+        &mut self,
+        batch: BatchId,
+        writes: Vec<Write>,
+        fault: Option<bool>,
+    ) -> Input {
         self.under_way.push_back(writes);
-        let detail = "full by the test".into();
-        let result = match full {
-            true => Err(StorageError::Full { detail }),
-            false => Ok(()),
+        self.last = Some(batch);
+        let detail = "by the simulation".into();
+        let result = match fault {
+            None => Ok(()),
+            Some(true) => Err(StorageError::Full { detail }),
+            Some(false) => Err(StorageError::Failed { detail }),
         };
         Input::Stored { batch, result }
     }
 
     /// The oldest batch is answered now.
-    pub(crate) fn answer(&mut self, now: Time, input: &Input) {
+    pub(super) fn answer(&mut self, now: Time, input: &Input) {
         if let Input::Stored { result, .. } = input {
             let writes = self.under_way.pop_front().expect("it was taken");
             if result.is_ok() {
@@ -39,14 +48,21 @@ impl Disk {
     }
 
     /// The process is killed: so many batches were stored and never answered, the others are lost.
-    pub(crate) fn crash(&mut self, now: Time, stored: usize) {
+    pub(super) fn crash(&mut self, now: Time, stored: usize) {
         let writes = std::mem::take(&mut self.under_way);
         for writes in writes.into_iter().take(stored) {
             self.apply(now, writes);
         }
+        self.last = None;
     }
 
-    pub(crate) fn records(&self, now: Time) -> Vec<Record> {
+    /// The last batch this life of the host has handed over.
+    pub(super) const fn last(&self) -> Option<BatchId> {
+        self.last
+    }
+
+    /// What a new process finds.
+    pub fn records(&self, now: Time) -> Vec<Record> {
         let record = |((table, key), (value, at)): (&(&str, Bytes), &(Bytes, Time))| Record {
             table: (*table).to_owned(),
             key: key.clone(),

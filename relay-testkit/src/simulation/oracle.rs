@@ -1,0 +1,372 @@
+//! Who knows what must be true, and says so at the moment when it is not.
+//!
+//! Every accepted message is delivered once, or reported failed, or reported in doubt; twice only where a doubt was reported
+//! before and the client was told to send again. In the durable dialect a doubt is true only where state about that message
+//! was really lost: by a mail server that vanished, or a relay that came back without its ledger.
+
+use bytes::Bytes;
+use relay_proto::{
+    LinkId, Time,
+    mail::client::{Error, Event, SubmissionId},
+    storage::BatchId,
+};
+use std::collections::BTreeMap;
+
+/// How a message ended, as the client says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is delivered.
+    Delivered,
+    /// It is not.
+    Failed,
+    /// Nobody knows.
+    InDoubt,
+}
+
+/// What became of a message so far.
+#[derive(Debug, Default)]
+pub struct Fate {
+    content: Bytes,
+    /// The client has taken responsibility.
+    pub accepted: bool,
+    /// The client's memory, or its disk, is gone, and the message with it: it will not report.
+    pub forgotten: bool,
+    /// How often the server has taken it.
+    pub arrived: usize,
+    /// How often the client reported a doubt, and sent again.
+    pub doubts: usize,
+    /// What it reported in the end.
+    pub verdict: Option<Verdict>,
+    /// The server has refused it for good.
+    refused: bool,
+    /// State about it was lost since the last doubt.
+    excused: bool,
+}
+
+/// A message a server connection is busy with.
+struct Transaction {
+    number: u64,
+    answered: bool,
+    /// The relay has read the answer; its ledger knows as soon as a later batch than this is stored.
+    read: Option<Option<BatchId>>,
+}
+
+/// Sees everything and judges it.
+pub struct Oracle {
+    /// Whether a doubt needs a reason.
+    strict: bool,
+    /// Whether the client tries until it succeeds.
+    pub(super) endless: bool,
+    /// The messages by their numbers.
+    pub fates: BTreeMap<u64, Fate>,
+    ids: BTreeMap<SubmissionId, u64>,
+    transactions: BTreeMap<LinkId, Transaction>,
+    /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old.
+    unaware: bool,
+    /// What the server has taken, in order.
+    pub taken: Vec<Bytes>,
+    /// How many connections the server was opened.
+    pub connections: usize,
+    /// How many messages it refused because their connection had carried enough.
+    pub worn_out: usize,
+    /// How many messages the client found on its disk.
+    pub restored: usize,
+}
+
+impl Oracle {
+    pub(super) const fn new(strict: bool, endless: bool) -> Self {
+        Self {
+            strict,
+            endless,
+            fates: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+            unaware: false,
+            taken: Vec::new(),
+            connections: 0,
+            worn_out: 0,
+            restored: 0,
+        }
+    }
+
+    // ---- the client ----
+
+    pub(super) fn submitted(&mut self, id: SubmissionId, number: u64, content: Bytes) {
+        self.ids.insert(id, number);
+        let fate = Fate {
+            content,
+            excused: self.unaware,
+            ..Fate::default()
+        };
+        let before = self.fates.insert(number, fate);
+        assert!(before.is_none(), "message {number} is new");
+    }
+
+    fn fate(&mut self, id: SubmissionId) -> (u64, &mut Fate) {
+        let number = self.ids.get(&id);
+        let number =
+            *number.unwrap_or_else(|| panic!("the client speaks of an unknown submission {id}"));
+        let fate = self.fates.get_mut(&number).expect("it has a number");
+        (number, fate)
+    }
+
+    pub(super) fn client_says(&mut self, event: &Event) {
+        let strict = self.strict;
+        let endless = self.endless;
+        match event {
+            Event::Authenticated { .. } => self.unaware = false,
+            Event::Queued { id, .. } => {
+                let (number, fate) = self.fate(*id);
+                assert!(!fate.accepted, "message {number} is accepted once");
+                fate.accepted = true;
+            }
+            Event::Restored { id, .. } => {
+                self.restored += 1;
+                let (number, fate) = self.fate(*id);
+                // Its acceptance was written down and not told any more.
+                fate.accepted = true;
+                assert!(
+                    !fate.forgotten,
+                    "message {number} cannot come from a disk that is gone"
+                );
+                // The process ended between its report and the disk's word for it: it is reported once more.
+                if fate.verdict.is_some() {
+                    fate.verdict = None;
+                }
+            }
+            Event::InDoubt {
+                id, sending_again, ..
+            } => {
+                let (number, fate) = self.fate(*id);
+                assert!(
+                    !strict || fate.excused,
+                    "message {number} is in doubt, and nothing about it was lost"
+                );
+                if *sending_again {
+                    fate.doubts += 1;
+                    fate.excused = false;
+                }
+            }
+            Event::Processed { id, .. } => {
+                self.ended(*id, Verdict::Delivered);
+            }
+            Event::Failed { id, error } => {
+                let verdict = match error {
+                    Error::InDoubt(_) => Verdict::InDoubt,
+                    _ => Verdict::Failed,
+                };
+                self.ended(*id, verdict);
+                let (number, fate) = self.fate(*id);
+                assert!(
+                    !endless || verdict == Verdict::InDoubt || fate.refused,
+                    "message {number} failed, and nobody refused it: {error}"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, id: SubmissionId, verdict: Verdict) {
+        let (number, fate) = self.fate(id);
+        assert!(
+            fate.verdict.is_none(),
+            "message {number} ends once: {:?}, then {verdict:?}",
+            fate.verdict
+        );
+        assert!(
+            verdict != Verdict::Delivered || fate.arrived > 0,
+            "message {number} was reported delivered and never arrived"
+        );
+        assert!(
+            verdict != Verdict::Failed || fate.arrived == 0,
+            "message {number} was reported failed and had arrived"
+        );
+        fate.verdict = Some(verdict);
+    }
+
+    /// The client was killed; what was only in its memory is gone, or all, where its disk is gone as well.
+    pub(super) fn client_died(&mut self, disk_is_left: bool) {
+        for fate in self.fates.values_mut() {
+            fate.forgotten |= fate.verdict.is_none() && !disk_is_left;
+        }
+    }
+
+    // ---- the server ----
+
+    pub(super) fn begun(&mut self, link: LinkId, sender: &str) {
+        let digits = sender.trim_start_matches(['<', 'm']);
+        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+        if let Ok(number) = digits.parse() {
+            let transaction = Transaction {
+                number,
+                answered: false,
+                read: None,
+            };
+            self.transactions.insert(link, transaction);
+        }
+    }
+
+    pub(super) fn reset(&mut self, link: LinkId) {
+        if self
+            .transactions
+            .get(&link)
+            .is_some_and(|transaction| !transaction.answered)
+        {
+            self.transactions.remove(&link);
+        }
+    }
+
+    fn answers(&mut self, link: LinkId) {
+        if let Some(transaction) = self.transactions.get_mut(&link) {
+            transaction.answered = true;
+        }
+    }
+
+    pub(super) fn refused(&mut self, link: LinkId, content: &Bytes, code: u16) {
+        self.answers(link);
+        if let Some(fate) = self.fates.get_mut(&number(content)) {
+            fate.refused |= code >= 500;
+        }
+    }
+
+    pub(super) fn delivered(&mut self, _now: Time, link: LinkId, content: Bytes) {
+        self.answers(link);
+        let number = number(&content);
+        self.taken.push(content.clone());
+        let Some(fate) = self.fates.get_mut(&number) else {
+            panic!("message {number} was never submitted");
+        };
+        assert_eq!(
+            fate.content.len(),
+            content.len(),
+            "message {number} has its length"
+        );
+        assert!(
+            fate.content == content,
+            "message {number} arrived as it was sent"
+        );
+        assert!(
+            fate.accepted,
+            "message {number} arrives and was never accepted"
+        );
+        fate.arrived += 1;
+        assert!(
+            fate.arrived <= fate.doubts + 1,
+            "message {number} arrived {} times with {} doubts",
+            fate.arrived,
+            fate.doubts
+        );
+        assert!(
+            fate.verdict != Some(Verdict::Failed),
+            "message {number} was reported failed and arrives"
+        );
+    }
+
+    // ---- what is lost ----
+
+    /// A wire to the server is gone: where it was busy with a message and the relay has not read the answer, nobody knows.
+    pub(super) fn wire_lost(&mut self, link: LinkId, by_relay: bool) {
+        let Some(transaction) = self.transactions.get(&link) else {
+            return;
+        };
+        if transaction.read.is_none() {
+            let number = transaction.number;
+            self.transactions.remove(&link);
+            // A relay that leaves a server that works has nothing to say in its favour.
+            if !by_relay {
+                self.excuse(number);
+            }
+        }
+    }
+
+    /// The relay has waited for the server for as long as anyone can be asked to.
+    pub(super) fn server_silent(&mut self) {
+        let waiting: Vec<u64> = self
+            .transactions
+            .values()
+            .map(|transaction| transaction.number)
+            .collect();
+        for number in waiting {
+            self.excuse(number);
+        }
+    }
+
+    /// The relay has read all the server said on this link.
+    pub(super) fn relay_read(&mut self, link: LinkId, last_batch: Option<BatchId>, stores: bool) {
+        if let Some(transaction) = self.transactions.get_mut(&link)
+            && transaction.answered
+            && transaction.read.is_none()
+        {
+            transaction.read = Some(last_batch);
+            if !stores {
+                self.transactions.remove(&link);
+            }
+        }
+    }
+
+    pub(super) fn relay_stored(&mut self, batch: BatchId) {
+        self.transactions
+            .retain(|_, transaction| transaction.read.is_none_or(|read| Some(batch) <= read));
+    }
+
+    /// The relay was killed, and has lost its ledger with it or not.
+    pub(super) fn relay_died(&mut self, ledger_is_left: bool) {
+        let numbers: Vec<u64> = if ledger_is_left {
+            let transactions = std::mem::take(&mut self.transactions);
+            transactions
+                .into_values()
+                .map(|transaction| transaction.number)
+                .collect()
+        } else {
+            self.transactions.clear();
+            self.unaware = true;
+            self.fates.keys().copied().collect()
+        };
+        for number in numbers {
+            self.excuse(number);
+        }
+    }
+
+    fn excuse(&mut self, number: u64) {
+        if let Some(fate) = self.fates.get_mut(&number) {
+            fate.excused = true;
+        }
+    }
+
+    // ---- the end ----
+
+    /// Whether everything that was accepted has its verdict.
+    pub fn all_settled(&self) -> bool {
+        self.fates
+            .values()
+            .all(|fate| !fate.accepted || fate.forgotten || fate.verdict.is_some())
+    }
+
+    /// Judges what can be judged only when nothing moves any more.
+    pub(super) fn at_rest(&self) {
+        for (number, fate) in &self.fates {
+            if !fate.accepted || fate.forgotten {
+                continue;
+            }
+            assert!(
+                fate.verdict.is_some(),
+                "message {number} has no end: {fate:?}"
+            );
+        }
+    }
+
+    /// How many doubts were reported.
+    pub fn doubts(&self) -> usize {
+        let undecided = |fate: &&Fate| fate.verdict == Some(Verdict::InDoubt);
+        let failed = self.fates.values().filter(undecided).count();
+        failed + self.fates.values().map(|fate| fate.doubts).sum::<usize>()
+    }
+}
+
+/// The number in a message's subject.
+fn number(content: &Bytes) -> u64 {
+    let subject = content.strip_prefix(b"Subject: ");
+    let subject = subject.unwrap_or_else(|| panic!("a message without its subject arrived"));
+    let digits = subject.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+}

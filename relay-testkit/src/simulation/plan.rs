@@ -1,0 +1,207 @@
+//! What a run is like: everything that is drawn from its seed before it begins, so that it can be read and made smaller.
+
+use super::{Faults, Moods};
+use relay_proto::{Random, mail::client::InDoubtPolicy};
+use std::time::Duration;
+
+/// What happens to a host at a moment, each with a chance in a thousand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moments {
+    /// The client is killed and comes back: with its disk, where it has one.
+    pub client_killed: u64,
+    /// The client comes back without its disk.
+    pub client_disk_lost: u64,
+    /// The relay is killed and comes back: with its disk, where it has one.
+    pub relay_killed: u64,
+    /// The relay comes back without its disk.
+    pub relay_disk_lost: u64,
+    /// The mail server is killed and comes back.
+    pub server_killed: u64,
+    /// Somebody reads nothing for up to 20 seconds.
+    pub stall: u64,
+    /// A host's clock jumps: forwards by up to a quarter of an hour, or backwards by up to ten seconds.
+    pub clock_jumps: u64,
+    /// Nothing is asked of anybody for up to three minutes.
+    pub pause: u64,
+}
+
+/// A run before it begins.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What everything else is drawn from.
+    pub seed: u64,
+    /// Whether the relay grants the durable dialect.
+    pub durable: bool,
+    /// Whether the client has a disk.
+    pub client_disk: bool,
+    /// Whether the relay has a disk.
+    pub relay_disk: bool,
+    /// How many messages are submitted.
+    pub messages: u64,
+    /// How long the longest is, in bytes.
+    pub longest: usize,
+    /// How many moments there are.
+    pub moments: u64,
+    /// How often the client connects, and tries a message, before it gives up; none: for ever.
+    pub attempts: Option<u32>,
+    /// What the client does about a doubt.
+    pub in_doubt: InDoubtPolicy,
+    /// How long the client keeps a link it does not need.
+    pub idle: Option<Duration>,
+    /// How long the client has patience with a message.
+    pub patience: Duration,
+    /// Which kind of mail server it is.
+    pub server: u64,
+    /// What goes wrong on wires and disks.
+    pub faults: Faults,
+    /// What goes wrong with hosts.
+    pub mishaps: Moments,
+    /// What the mail server is like.
+    pub moods: Moods,
+}
+
+impl Plan {
+    /// A run in which nothing goes wrong.
+    pub const fn calm(seed: u64) -> Self {
+        Self {
+            seed,
+            durable: true,
+            client_disk: false,
+            relay_disk: false,
+            messages: 0,
+            longest: 80_000,
+            moments: 0,
+            attempts: None,
+            in_doubt: InDoubtPolicy::SendAgain(u32::MAX),
+            idle: Some(Duration::from_secs(5)),
+            patience: Duration::from_secs(60),
+            server: seed,
+            faults: Faults {
+                cut: 0,
+                dead: 0,
+                zombie: 0,
+                refuse: 0,
+                full: 0,
+                slow_disk: 0,
+            },
+            mishaps: Moments {
+                client_killed: 0,
+                client_disk_lost: 0,
+                relay_killed: 0,
+                relay_disk_lost: 0,
+                server_killed: 0,
+                stall: 0,
+                clock_jumps: 0,
+                pause: 0,
+            },
+            moods: Moods {
+                refuses: 0,
+                dies: 0,
+                slow: 0,
+            },
+        }
+    }
+
+    /// The run of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut bytes = [2; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut random = Random::new(bytes);
+        let mut below = move |limit: u64| random.next_u64() % limit;
+        // Most runs have a few kinds of trouble, each strong enough to matter.
+        let mut sometimes = {
+            let mut random = Random::new({
+                let mut bytes = [3; 32];
+                bytes[..8].copy_from_slice(&seed.to_le_bytes());
+                bytes
+            });
+            move |most: u64| match random.next_u64() % 3 {
+                0 => 1 + random.next_u64() % most,
+                _ => 0,
+            }
+        };
+        let faults = Faults {
+            cut: sometimes(60),
+            dead: sometimes(20),
+            zombie: sometimes(40),
+            refuse: sometimes(300),
+            full: sometimes(150),
+            slow_disk: sometimes(200),
+        };
+        let mishaps = Moments {
+            client_killed: sometimes(60),
+            client_disk_lost: sometimes(10),
+            relay_killed: sometimes(60),
+            relay_disk_lost: sometimes(20),
+            server_killed: sometimes(30),
+            stall: sometimes(50),
+            clock_jumps: sometimes(30),
+            pause: sometimes(50),
+        };
+        let moods = Moods {
+            refuses: sometimes(300),
+            dies: sometimes(200),
+            slow: sometimes(300),
+        };
+        let second = Duration::from_secs(1);
+        Self {
+            durable: below(5) > 0,
+            client_disk: below(2) > 0,
+            relay_disk: below(2) > 0,
+            messages: 1 + below(6),
+            longest: [100, 3_000, 80_000][below(3) as usize],
+            moments: 10 + below(50),
+            attempts: [None, None, None, Some(3)][below(4) as usize],
+            in_doubt: [
+                InDoubtPolicy::SendAgain(u32::MAX),
+                InDoubtPolicy::SendAgain(1),
+                InDoubtPolicy::Fail,
+            ][below(3) as usize],
+            idle: [Some(second), Some(5 * second), None][below(3) as usize],
+            patience: [60, 5][below(2) as usize] * second,
+            server: below(1 << 20),
+            faults,
+            mishaps,
+            moods,
+            ..Self::calm(seed)
+        }
+    }
+
+    /// Plans that ask for less, the greatest step first.
+    pub(super) fn smaller(&self) -> Vec<Self> {
+        let mut plans = Vec::new();
+        let mut consider = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            if format!("{plan:?}") != format!("{self:?}") {
+                plans.push(plan);
+            }
+        };
+        consider(&|plan| plan.moments /= 2);
+        consider(&|plan| plan.moments = plan.moments * 4 / 5);
+        consider(&|plan| plan.messages = 1.max(plan.messages / 2));
+        consider(&|plan| plan.messages = 1.max(plan.messages - 1));
+        consider(&|plan| plan.longest = 100);
+        consider(&|plan| plan.faults.cut = 0);
+        consider(&|plan| plan.faults.dead = 0);
+        consider(&|plan| plan.faults.zombie = 0);
+        consider(&|plan| plan.faults.refuse = 0);
+        consider(&|plan| plan.faults.full = 0);
+        consider(&|plan| plan.faults.slow_disk = 0);
+        consider(&|plan| plan.mishaps.client_killed = 0);
+        consider(&|plan| plan.mishaps.client_disk_lost = 0);
+        consider(&|plan| plan.mishaps.relay_killed = 0);
+        consider(&|plan| plan.mishaps.relay_disk_lost = 0);
+        consider(&|plan| plan.mishaps.server_killed = 0);
+        consider(&|plan| plan.mishaps.stall = 0);
+        consider(&|plan| plan.mishaps.clock_jumps = 0);
+        consider(&|plan| plan.mishaps.pause = 0);
+        consider(&|plan| plan.moods.refuses = 0);
+        consider(&|plan| plan.moods.dies = 0);
+        consider(&|plan| plan.moods.slow = 0);
+        consider(&|plan| plan.client_disk = false);
+        consider(&|plan| plan.relay_disk = false);
+        consider(&|plan| plan.server = 0);
+        plans
+    }
+}
