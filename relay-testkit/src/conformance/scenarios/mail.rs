@@ -22,6 +22,7 @@ use relay_proto::{
 use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, mpsc},
     time::Duration,
@@ -34,6 +35,8 @@ pub(super) fn all<B: Binding>() -> Group {
         every_byte_of_the_content_arrives,
         a_cut_in_the_middle_of_a_message_is_healed,
         many_messages_share_one_link,
+        a_session_carries_many_messages_at_once,
+        a_session_goes_on_behind_a_cut,
         mail_goes_over_tls,
         an_idle_client_hangs_up_and_comes_back,
     ]
@@ -190,6 +193,53 @@ fn many_messages_share_one_link<B: Binding>(transcript: &mut Transcript) {
         .client
         .tell(|client, _| client.statistics().reconnects + 1);
     transcript.note("client", format!("{MESSAGES} messages on {links} link"));
+    way.ended();
+}
+
+const fn durable(config: &mut ClientConfig) {
+    config.durable = true;
+}
+
+fn a_session_carries_many_messages_at_once<B: Binding>(transcript: &mut Transcript) {
+    const MESSAGES: usize = 20;
+    let straight = |relay| relay;
+    let way = Way::<B>::with(None, Config::default(), "ws://127.0.0.1", straight, durable);
+    for number in 0..MESSAGES {
+        way.submit(message(&[BOB, "mallory@example.net"], &number.to_string()));
+    }
+    for _ in 0..MESSAGES {
+        let receipt = way.client.find(|event| match event {
+            Event::Processed { receipt, .. } => Some(receipt),
+            _ => None,
+        });
+        assert_eq!(receipt.rejected.len(), 1);
+    }
+    let came: BTreeSet<_> = (0..MESSAGES).map(|_| way.delivered()).collect();
+    let all = (0..MESSAGES).map(|number| format!("Subject: x\r\n\r\n{number}\r\n").into_bytes());
+    assert_eq!(came, all.collect());
+    let links = way
+        .client
+        .tell(|client, _| client.statistics().reconnects + 1);
+    transcript.note("client", format!("{MESSAGES} messages on {links} link"));
+    way.ended();
+}
+
+fn a_session_goes_on_behind_a_cut<B: Binding>(transcript: &mut Transcript) {
+    let cut = |relay| cutting_proxy(relay, 300_000);
+    let way = Way::<B>::with(None, Config::default(), "ws://127.0.0.1", cut, durable);
+    let text = "0123456789abcdef\r\n".repeat(60_000);
+    way.submit(message(&[BOB], &text));
+    way.client
+        .find(|event| matches!(event, Event::SessionResumed { .. }).then_some(()));
+    way.settled();
+    assert_eq!(way.delivered().len(), text.len() + 16);
+    assert!(way.inbox.try_recv().is_err(), "it came once");
+    let sent = way.client.tell(|client, _| client.statistics().bytes_sent);
+    assert!(
+        sent < 2 * text.len() as u64,
+        "it went on where it was: {sent} bytes"
+    );
+    transcript.note("client", "the session went on");
     way.ended();
 }
 
