@@ -113,7 +113,7 @@ impl Oracle {
     }
 
     pub(super) fn client_says(&mut self, event: &Event) {
-        let strict = self.strict;
+        let (strict, unaware) = (self.strict, self.unaware);
         let endless = self.endless;
         match event {
             Event::Authenticated { .. } => self.unaware = false,
@@ -147,7 +147,8 @@ impl Oracle {
                 );
                 if *sending_again {
                     fate.doubts += 1;
-                    fate.excused = false;
+                    // A doubt of a relay that is gone can come late, and the next sending still goes to that one.
+                    fate.excused = unaware;
                     fate.doubted = true;
                 }
             }
