@@ -38,6 +38,8 @@ pub(super) struct Mailbox {
     /// What is answered later. A link has one question open at most.
     later: BTreeSet<(Time, LinkId)>,
     replies: BTreeMap<LinkId, Reply>,
+    /// The question that is open there is about a whole message.
+    at_end: BTreeSet<LinkId>,
     actions: VecDeque<Action>,
 }
 
@@ -60,6 +62,7 @@ impl Mailbox {
             most_messages,
             later: BTreeSet::new(),
             replies: BTreeMap::new(),
+            at_end: BTreeSet::new(),
             actions: VecDeque::new(),
         }
     }
@@ -75,6 +78,7 @@ impl Mailbox {
         self.begun.clear();
         self.later.clear();
         self.replies.clear();
+        self.at_end.clear();
         self.actions.clear();
     }
 
@@ -93,6 +97,9 @@ impl Mailbox {
     }
 
     fn respond(&mut self, now: Time, link: LinkId, reply: Reply) {
+        if self.at_end.remove(&link) {
+            self.oracle.borrow_mut().answered(link);
+        }
         self.pump
             .command(now, |server, now| server.respond(now, link, reply));
     }
@@ -138,20 +145,22 @@ impl Mailbox {
     fn forget(&mut self, link: LinkId) {
         self.messages.remove(&link);
         self.replies.remove(&link);
+        self.at_end.remove(&link);
         self.later.retain(|(_, waiting)| *waiting != link);
     }
 
     fn at_end(&mut self, now: Time, link: LinkId) {
         let message = self.messages.remove(&link).unwrap_or_default().freeze();
+        self.at_end.insert(link);
         let dies = self.chance(self.moods.dies);
         if self.chance(self.moods.refuses) || (dies && self.chance(500)) {
             let code = [421, 451, 550][self.random.next_u64() as usize % 3];
             if !dies {
-                self.oracle.borrow_mut().refused(link, &message, code);
+                self.oracle.borrow_mut().refused(&message, code);
                 return self.answer(now, link, reply(code, "", "no"));
             }
         } else {
-            self.oracle.borrow_mut().delivered(now, link, message);
+            self.oracle.borrow_mut().delivered(message);
         }
         if dies {
             self.actions.push_back(Action::Close {

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use relay_proto::{
-    LinkId, Time,
+    LinkId,
     mail::client::{Error, Event, SubmissionId},
     storage::BatchId,
 };
@@ -41,6 +41,8 @@ pub struct Fate {
     refused: bool,
     /// State about it was lost since the last doubt.
     excused: bool,
+    /// A doubt was reported before. A client that was killed before that was on its disk reports it once more.
+    doubted: bool,
 }
 
 /// A message a server connection is busy with.
@@ -111,7 +113,7 @@ impl Oracle {
     }
 
     pub(super) fn client_says(&mut self, event: &Event) {
-        let strict = self.strict;
+        let (strict, unaware) = (self.strict, self.unaware);
         let endless = self.endless;
         match event {
             Event::Authenticated { .. } => self.unaware = false,
@@ -125,6 +127,7 @@ impl Oracle {
                 let (number, fate) = self.fate(*id);
                 // Its acceptance was written down and not told any more.
                 fate.accepted = true;
+                fate.excused |= fate.doubted;
                 assert!(
                     !fate.forgotten,
                     "message {number} cannot come from a disk that is gone"
@@ -144,7 +147,9 @@ impl Oracle {
                 );
                 if *sending_again {
                     fate.doubts += 1;
-                    fate.excused = false;
+                    // A doubt of a relay that is gone can come late, and the next sending still goes to that one.
+                    fate.excused = unaware;
+                    fate.doubted = true;
                 }
             }
             Event::Processed { id, .. } => {
@@ -216,21 +221,20 @@ impl Oracle {
         }
     }
 
-    fn answers(&mut self, link: LinkId) {
+    /// The server says what became of the message on this link.
+    pub(super) fn answered(&mut self, link: LinkId) {
         if let Some(transaction) = self.transactions.get_mut(&link) {
             transaction.answered = true;
         }
     }
 
-    pub(super) fn refused(&mut self, link: LinkId, content: &Bytes, code: u16) {
-        self.answers(link);
+    pub(super) fn refused(&mut self, content: &Bytes, code: u16) {
         if let Some(fate) = self.fates.get_mut(&number(content)) {
             fate.refused |= code >= 500;
         }
     }
 
-    pub(super) fn delivered(&mut self, _now: Time, link: LinkId, content: Bytes) {
-        self.answers(link);
+    pub(super) fn delivered(&mut self, content: Bytes) {
         let number = number(&content);
         self.taken.push(content.clone());
         let Some(fate) = self.fates.get_mut(&number) else {

@@ -261,7 +261,11 @@ impl Client {
                 } else {
                     sending.into_entry()
                 };
-                if error.reply().is_some() {
+                // Only the end of data is answered for ever. Before it the relay forgets the attempt; one of an earlier session
+                // may still be on its way, and has to be known as the same delivery.
+                if let DialogueError::Refused { stage, .. } = &error
+                    && *stage == Stage::EndOfData
+                {
                     entry.item.conclude();
                 }
                 self.unsuccessful(now, entry, false, Error::Message(error));

@@ -457,7 +457,9 @@ impl Upstream {
             }
             Some(0) => {
                 transaction.report_abandoned(why, self.client, output);
+                // Its message is still open there, so nobody else may have it.
                 self.stage = Stage::Idle;
+                self.quit(config, now, output);
             }
             Some(_) => self.abandon(why, output),
         }

@@ -78,7 +78,13 @@ impl Rig {
     /// A relay with a storage, which has these records.
     pub(super) fn storing(config: RelayConfig, records: Vec<Record>) -> Self {
         let now = Time::from_nanos(1);
-        Self::with(Relay::restore(config, [9; 32], now, records).unwrap(), true)
+        let mut rig = Self::with(Relay::restore(config, [9; 32], now, records).unwrap(), true);
+        rig.run();
+        // A new ledger writes down its name.
+        if !rig.batches.is_empty() {
+            rig.stored(Ok(()));
+        }
+        rig
     }
 
     fn with(relay: Relay, stores: bool) -> Self {
