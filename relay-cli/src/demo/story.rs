@@ -83,6 +83,9 @@ impl Story {
                     wait.as_secs_f64()
                 ));
             }
+            Event::SessionResumed { .. } => client(format_args!(
+                "goes on where the cable was cut, in the middle of the message"
+            )),
             Event::RetryScheduled { id, error, .. } => {
                 client(format_args!("will try {} again: {error}", self.name(*id)));
             }

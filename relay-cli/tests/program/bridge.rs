@@ -236,7 +236,8 @@ fn a_mail_program_that_leaves_takes_its_unsent_message_along() {
         may_go_on.lock().unwrap().recv().unwrap();
         stream.write_all(b"250 2.0.0 taken\r\n").unwrap();
     });
-    let serving = Serving::start(&["--upstream", &upstream]);
+    // One message at a time, so that the second has to wait.
+    let serving = Serving::start(&["--base-only", "--upstream", &upstream]);
     let bridge = bridge(&serving.url, &[]);
     let mut first = Mailer::connect(&bridge);
     first.begin(&["bob@example.net"]);
