@@ -17,7 +17,7 @@ use relay_proto::{
 use relay_storage::StorageFile;
 use relay_tokio::{
     Config,
-    mail::{KeyDirectory, Presented, Relay},
+    mail::{Presented, Relay},
 };
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, net::SocketAddr, path::Path, time::Duration};
@@ -60,6 +60,8 @@ impl Service {
             .map_err(|error| Failure::usage(format_args!("cannot listen on {listen}: {error}")))?;
         let address = listener.local_addr().map_err(Failure::running)?;
 
+        let ledger = ledger.as_deref().map(open_ledger).transpose()?;
+
         // The mailbox knows its own recipients and refuses others as a mail server does.
         let (upstream, mailbox) = match destination {
             Destination::Upstream(upstream) => (upstream, None),
@@ -84,7 +86,11 @@ impl Service {
         config.durable = !base_only;
         let keys = keys(&api_keys, &policy);
         let relay = match ledger {
-            Some(path) => start_with_ledger(config, keys, &path).await?,
+            Some(file) => Relay::start_with_ledger(config, keys, Config::default(), file)
+                .await
+                .map_err(|error| {
+                    Failure::usage(format_args!("the ledger is of no use: {error}"))
+                })?,
             None => Relay::start(config, keys, Config::default()),
         };
         let mut events = relay.events().await.map_err(Failure::running)?;
@@ -174,21 +180,13 @@ async fn start_mailbox(
     Ok(mailbox)
 }
 
-async fn start_with_ledger(
-    config: RelayConfig,
-    keys: impl KeyDirectory,
-    path: &Path,
-) -> Result<Relay, Failure> {
-    let unusable = |error: &dyn std::error::Error| {
+fn open_ledger(path: &Path) -> Result<StorageFile, Failure> {
+    StorageFile::open(path).map_err(|error| {
         Failure::usage(format_args!(
             "cannot keep the ledger in {}: {error}",
             path.display()
         ))
-    };
-    let file = StorageFile::open(path).map_err(|error| unusable(&error))?;
-    Relay::start_with_ledger(config, keys, Config::default(), file)
-        .await
-        .map_err(|error| unusable(&error))
+    })
 }
 
 /// One policy for all keys, and an account for each. Every key is compared, so that the time taken says nothing about them.

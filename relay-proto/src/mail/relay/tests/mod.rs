@@ -2,6 +2,7 @@
 
 mod channels;
 mod deliveries;
+mod draining;
 mod every_input;
 mod flights;
 mod links;
