@@ -18,7 +18,7 @@ use relay_proto::{
 use relay_storage::StorageFile;
 use relay_tokio::{
     Config,
-    mail::{KeyDirectory, Presented, Relay},
+    mail::{Presented, Relay},
 };
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, net::SocketAddr, path::Path, time::Duration};
@@ -62,6 +62,8 @@ impl Service {
             .map_err(|error| Failure::usage(format_args!("cannot listen on {listen}: {error}")))?;
         let address = listener.local_addr().map_err(Failure::running)?;
 
+        let ledger = ledger.as_deref().map(open_ledger).transpose()?;
+
         // The mailbox knows its own recipients and refuses others as a mail server does.
         let (upstream, access, mailbox) = match destination {
             Destination::Upstream(upstream, access) => (upstream, access, None),
@@ -89,7 +91,11 @@ impl Service {
         transport.extra_roots = upstream_roots;
         let keys = keys(&api_keys, &policy);
         let relay = match ledger {
-            Some(path) => start_with_ledger(config, keys, &path, transport).await?,
+            Some(file) => Relay::start_with_ledger(config, keys, transport, file)
+                .await
+                .map_err(|error| {
+                    Failure::usage(format_args!("the ledger is of no use: {error}"))
+                })?,
             None => Relay::start(config, keys, transport),
         };
         let mut events = relay.events().await.map_err(Failure::running)?;
@@ -179,22 +185,13 @@ async fn start_mailbox(
     Ok(mailbox)
 }
 
-async fn start_with_ledger(
-    config: RelayConfig,
-    keys: impl KeyDirectory,
-    path: &Path,
-    transport: Config,
-) -> Result<Relay, Failure> {
-    let unusable = |error: &dyn std::error::Error| {
+fn open_ledger(path: &Path) -> Result<StorageFile, Failure> {
+    StorageFile::open(path).map_err(|error| {
         Failure::usage(format_args!(
             "cannot keep the ledger in {}: {error}",
             path.display()
         ))
-    };
-    let file = StorageFile::open(path).map_err(|error| unusable(&error))?;
-    Relay::start_with_ledger(config, keys, transport, file)
-        .await
-        .map_err(|error| unusable(&error))
+    })
 }
 
 /// One policy for all keys, and an account for each. Every key is compared, so that the time taken says nothing about them.

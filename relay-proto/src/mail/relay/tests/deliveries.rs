@@ -9,7 +9,12 @@ use crate::{
     mail::relay::{Event, RelayConfig},
     storage::{Record, StorageError, Write},
 };
-use alloc::{string::ToString, vec, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 use core::time::Duration;
 
 const REPLIES: &str = "250 2.1.0 fine\r\n250 2.1.5 fine\r\n";
@@ -328,4 +333,30 @@ fn a_drain_waits_for_the_storage() {
     rig.stored(Ok(()));
     assert!(rig.finished);
     assert_eq!(peer.hears(channel), "");
+}
+
+#[test]
+fn recipients_that_are_too_many_are_refused_by_name() {
+    let mut rig = Rig::new(pooled());
+    let mut peer = Peer::connect(&mut rig, 0);
+    let channel = peer.open(1, None);
+    let mut said = String::from("MAIL FROM:<a@b.example>\r\n");
+    for number in 0..102 {
+        said.push_str(&format!("RCPT TO:<r{number}@d.example>\r\n"));
+    }
+    peer.say(channel, &format!("{said}BDAT 3 LAST\r\nx\r\n"));
+    peer.talk(&mut rig);
+    let upstream = rig.greet(MODERN);
+    assert_eq!(rig.upstream_hears(upstream).matches("RCPT").count(), 100);
+    rig.upstream_says(upstream, &"250 fine\r\n".repeat(101));
+    assert!(rig.upstream_hears(upstream).starts_with("BDAT 3 LAST"));
+    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
+    peer.talk(&mut rig);
+    assert_eq!(peer.hears(channel).matches("452 4.5.3").count(), 2);
+    let again = peer.send(1, None);
+    peer.talk(&mut rig);
+    let heard = peer.hears(again);
+    for refused in ["<r100@d.example>: 452", "<r101@d.example>: 452"] {
+        assert!(heard.contains(refused), "{heard}");
+    }
 }

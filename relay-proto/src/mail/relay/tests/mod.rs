@@ -3,6 +3,7 @@
 mod access;
 mod channels;
 mod deliveries;
+mod draining;
 mod every_input;
 mod flights;
 mod links;

@@ -19,7 +19,7 @@ use core::time::Duration;
 const REPLIES: &str = "250 2.1.0 fine\r\n250 2.1.5 fine\r\n";
 
 /// A client whose message is with the upstream up to its end of data.
-fn past_the_end() -> (Rig, Peer, u64, LinkId) {
+pub(super) fn past_the_end() -> (Rig, Peer, u64, LinkId) {
     let mut rig = Rig::new(pooled());
     let mut peer = Peer::connect(&mut rig, 0);
     let channel = peer.send(1, None);
@@ -606,84 +606,4 @@ fn frames_right_behind_the_key_are_taken_when_it_is_granted() {
     rig.grant(CLIENT, policy("alice"));
     let upstream = rig.greet(MODERN);
     take_message(&mut rig, upstream);
-}
-
-#[test]
-fn a_relay_that_drains_says_so_finishes_and_closes() {
-    let (mut rig, mut peer, channel, upstream) = past_the_end();
-    let mut idle = Peer::connect(&mut rig, 5);
-    let mut away = Peer::connect(&mut rig, 6);
-    away.cut(&mut rig);
-    let base = LinkId::accepted(7);
-    rig.accept(base);
-    rig.authenticate(base);
-    rig.grant(base, policy("alice"));
-    let now = rig.now;
-    rig.pump
-        .command(now, |relay, now| relay.drain(now, now.after(seconds(25))));
-    rig.run();
-    assert_eq!(rig.close_code(base), Some(CloseCode::SERVICE_RESTART));
-    idle.talk(&mut rig);
-    let draining = Word::Draining {
-        deadline: seconds(25),
-        spread: Some(seconds(10)),
-    };
-    assert_eq!(idle.words, [draining]);
-    assert_eq!(rig.close_code(idle.link), Some(CloseCode::SERVICE_RESTART));
-
-    peer.talk(&mut rig);
-    assert!(rig.is_open(peer.link));
-    let refused = peer.send(2, None);
-    peer.talk(&mut rig);
-    assert_eq!(peer.hears(refused), "[error 421, later]");
-    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
-    peer.talk(&mut rig);
-    assert!(peer.hears(channel).ends_with("250 2.0.0 queued\r\n"));
-    assert!(rig.is_open(peer.link), "its channel is still open");
-    peer.close(channel);
-    peer.talk(&mut rig);
-    assert_eq!(rig.close_code(peer.link), Some(CloseCode::SERVICE_RESTART));
-    rig.upstream_says(upstream, "221 bye\r\n");
-    assert!(rig.finished);
-}
-
-#[test]
-fn a_drain_ends_at_its_deadline_whoever_is_left() {
-    let (mut rig, _peer, _, _) = past_the_end();
-    let now = rig.now;
-    rig.pump
-        .command(now, |relay, now| relay.drain(now, now.after(seconds(25))));
-    rig.run();
-    rig.pass(seconds(24));
-    assert!(!rig.finished);
-    rig.pass(seconds(1));
-    assert!(rig.finished);
-    let doubt = |event: &Event| matches!(event, Event::MessageInDoubt { .. });
-    assert!(rig.events.iter().any(doubt));
-}
-
-#[test]
-fn recipients_that_are_too_many_are_refused_by_name() {
-    let mut rig = Rig::new(pooled());
-    let mut peer = Peer::connect(&mut rig, 0);
-    let channel = peer.open(1, None);
-    let mut said = String::from("MAIL FROM:<a@b.example>\r\n");
-    for number in 0..102 {
-        said.push_str(&format!("RCPT TO:<r{number}@d.example>\r\n"));
-    }
-    peer.say(channel, &format!("{said}BDAT 3 LAST\r\nx\r\n"));
-    peer.talk(&mut rig);
-    let upstream = rig.greet(MODERN);
-    assert_eq!(rig.upstream_hears(upstream).matches("RCPT").count(), 100);
-    rig.upstream_says(upstream, &"250 fine\r\n".repeat(101));
-    assert!(rig.upstream_hears(upstream).starts_with("BDAT 3 LAST"));
-    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
-    peer.talk(&mut rig);
-    assert_eq!(peer.hears(channel).matches("452 4.5.3").count(), 2);
-    let again = peer.send(1, None);
-    peer.talk(&mut rig);
-    let heard = peer.hears(again);
-    for refused in ["<r100@d.example>: 452", "<r101@d.example>: 452"] {
-        assert!(heard.contains(refused), "{heard}");
-    }
 }
