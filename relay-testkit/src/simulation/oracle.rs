@@ -49,8 +49,6 @@ pub struct Fate {
 struct Transaction {
     number: u64,
     answered: bool,
-    /// The relay has read the answer; its ledger knows as soon as a later batch than this is stored.
-    read: Option<Option<BatchId>>,
 }
 
 /// Sees everything and judges it.
@@ -63,6 +61,8 @@ pub struct Oracle {
     pub fates: BTreeMap<u64, Fate>,
     ids: BTreeMap<SubmissionId, u64>,
     transactions: BTreeMap<LinkId, Transaction>,
+    /// Messages whose answer the relay has read. Its ledger knows as soon as a later batch than this is stored.
+    unstored: Vec<(u64, Option<BatchId>)>,
     /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old.
     unaware: bool,
     /// What the server has taken, in order.
@@ -83,6 +83,7 @@ impl Oracle {
             fates: BTreeMap::new(),
             ids: BTreeMap::new(),
             transactions: BTreeMap::new(),
+            unstored: Vec::new(),
             unaware: false,
             taken: Vec::new(),
             connections: 0,
@@ -205,7 +206,6 @@ impl Oracle {
             let transaction = Transaction {
                 number,
                 answered: false,
-                read: None,
             };
             self.transactions.insert(link, transaction);
         }
@@ -270,16 +270,11 @@ impl Oracle {
 
     /// A wire to the server is gone: where it was busy with a message and the relay has not read the answer, nobody knows.
     pub(super) fn wire_lost(&mut self, link: LinkId, by_relay: bool) {
-        let Some(transaction) = self.transactions.get(&link) else {
-            return;
-        };
-        if transaction.read.is_none() {
-            let number = transaction.number;
-            self.transactions.remove(&link);
-            // A relay that leaves a server that works has nothing to say in its favour.
-            if !by_relay {
-                self.excuse(number);
-            }
+        // A relay that leaves a server that works has nothing to say in its favour.
+        if let Some(transaction) = self.transactions.remove(&link)
+            && !by_relay
+        {
+            self.excuse(transaction.number);
         }
     }
 
@@ -299,30 +294,32 @@ impl Oracle {
     pub(super) fn relay_read(&mut self, link: LinkId, last_batch: Option<BatchId>, stores: bool) {
         if let Some(transaction) = self.transactions.get_mut(&link)
             && transaction.answered
-            && transaction.read.is_none()
         {
-            transaction.read = Some(last_batch);
-            if !stores {
-                self.transactions.remove(&link);
+            let number = transaction.number;
+            self.transactions.remove(&link);
+            if stores {
+                self.unstored.push((number, last_batch));
             }
         }
     }
 
     pub(super) fn relay_stored(&mut self, batch: BatchId) {
-        self.transactions
-            .retain(|_, transaction| transaction.read.is_none_or(|read| Some(batch) <= read));
+        self.unstored.retain(|(_, read)| Some(batch) <= *read);
     }
 
     /// The relay was killed, and has lost its ledger with it or not.
     pub(super) fn relay_died(&mut self, ledger_is_left: bool) {
         let numbers: Vec<u64> = if ledger_is_left {
             let transactions = std::mem::take(&mut self.transactions);
-            transactions
+            let busy = transactions
                 .into_values()
-                .map(|transaction| transaction.number)
+                .map(|transaction| transaction.number);
+            let unstored = std::mem::take(&mut self.unstored);
+            busy.chain(unstored.into_iter().map(|(number, _)| number))
                 .collect()
         } else {
             self.transactions.clear();
+            self.unstored.clear();
             self.unaware = true;
             self.fates.keys().copied().collect()
         };

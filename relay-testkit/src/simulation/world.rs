@@ -240,6 +240,8 @@ impl World {
     /// Runs until everything accepted has its end; panics where that takes more than so much virtual time.
     pub fn settle_all(&mut self, within: Duration) {
         let end = self.network.now.after(within);
+        // What was submitted just now is accepted first.
+        self.run_for(SECOND);
         while !self.oracle.borrow().all_settled() {
             assert!(
                 self.network.now < end,
