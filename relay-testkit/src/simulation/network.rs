@@ -71,8 +71,12 @@ pub struct Faults {
 pub(super) enum Told {
     /// A frame from that end has arrived, and so has all that end has sent.
     Caught { to: End, from: End },
-    /// A batch is stored.
-    Stored { host: usize, batch: BatchId },
+    /// A batch is stored, or is not.
+    Stored {
+        host: usize,
+        batch: BatchId,
+        is_stored: bool,
+    },
 }
 
 /// The wires, the clock and the disks.
@@ -453,9 +457,10 @@ impl Network {
         match (&input, &mut self.disks[end.0]) {
             (Input::Stored { batch, result }, Some(disk)) => {
                 disk.answer(self.now, &input);
-                told = result.is_ok().then_some(Told::Stored {
+                told = Some(Told::Stored {
                     host: end.0,
                     batch: *batch,
+                    is_stored: result.is_ok(),
                 });
             }
             (Input::Frame { .. }, _) if is_caught_up => {

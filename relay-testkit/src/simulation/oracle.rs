@@ -61,8 +61,11 @@ pub struct Oracle {
     pub fates: BTreeMap<u64, Fate>,
     ids: BTreeMap<SubmissionId, u64>,
     transactions: BTreeMap<LinkId, Transaction>,
-    /// Messages whose answer the relay has read. Its ledger knows as soon as a later batch than this is stored.
+    /// Messages whose answer the relay has read, or which it has given up. Its ledger knows as soon as a later batch than
+    /// this is stored.
     unstored: Vec<(u64, Option<BatchId>)>,
+    /// The last batch the relay has asked for.
+    pub(super) last_batch: Option<BatchId>,
     /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old.
     unaware: bool,
     /// What the server has taken, in order.
@@ -84,6 +87,7 @@ impl Oracle {
             ids: BTreeMap::new(),
             transactions: BTreeMap::new(),
             unstored: Vec::new(),
+            last_batch: None,
             unaware: false,
             taken: Vec::new(),
             connections: 0,
@@ -216,8 +220,9 @@ impl Oracle {
             .transactions
             .get(&link)
             .is_some_and(|transaction| !transaction.answered)
+            && let Some(transaction) = self.transactions.remove(&link)
         {
-            self.transactions.remove(&link);
+            self.unstored.push((transaction.number, self.last_batch));
         }
     }
 
@@ -270,11 +275,13 @@ impl Oracle {
 
     /// A wire to the server is gone: where it was busy with a message and the relay has not read the answer, nobody knows.
     pub(super) fn wire_lost(&mut self, link: LinkId, by_relay: bool) {
-        // A relay that leaves a server that works has nothing to say in its favour.
-        if let Some(transaction) = self.transactions.remove(&link)
-            && !by_relay
-        {
-            self.excuse(transaction.number);
+        match self.transactions.remove(&link) {
+            // A relay that leaves a server that works has nothing to say in its favour, but that its ledger has to learn of it.
+            Some(transaction) if by_relay => {
+                self.unstored.push((transaction.number, self.last_batch));
+            }
+            Some(transaction) => self.excuse(transaction.number),
+            None => {}
         }
     }
 
@@ -291,20 +298,25 @@ impl Oracle {
     }
 
     /// The relay has read all the server said on this link.
-    pub(super) fn relay_read(&mut self, link: LinkId, last_batch: Option<BatchId>, stores: bool) {
+    pub(super) fn relay_read(&mut self, link: LinkId) {
         if let Some(transaction) = self.transactions.get_mut(&link)
             && transaction.answered
         {
             let number = transaction.number;
             self.transactions.remove(&link);
-            if stores {
-                self.unstored.push((number, last_batch));
-            }
+            self.unstored.push((number, self.last_batch));
         }
     }
 
-    pub(super) fn relay_stored(&mut self, batch: BatchId) {
-        self.unstored.retain(|(_, read)| Some(batch) <= *read);
+    /// The storage has answered. What it failed to store is in no batch before the next.
+    pub(super) fn relay_stored(&mut self, batch: BatchId, is_stored: bool) {
+        if is_stored {
+            self.unstored.retain(|(_, read)| Some(batch) <= *read);
+        } else {
+            for (_, read) in &mut self.unstored {
+                *read = self.last_batch;
+            }
+        }
     }
 
     /// The relay was killed, and has lost its ledger with it or not.

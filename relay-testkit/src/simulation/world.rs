@@ -138,12 +138,16 @@ impl World {
 
     fn judge(&mut self, told: Option<Told>) {
         let mut oracle = self.oracle.borrow_mut();
+        oracle.last_batch = self.network.last_batch(RELAY);
         match told {
             Some(Told::Caught { to, from }) if to.0 == RELAY && from.0 == SERVER => {
-                let last_batch = self.network.last_batch(RELAY);
-                oracle.relay_read(from.1, last_batch, self.plan.relay_disk);
+                oracle.relay_read(from.1);
             }
-            Some(Told::Stored { host: RELAY, batch }) => oracle.relay_stored(batch),
+            Some(Told::Stored {
+                host: RELAY,
+                batch,
+                is_stored,
+            }) => oracle.relay_stored(batch, is_stored),
             _ => {}
         }
         for ((host, link), by) in self.network.broken.drain(..) {
