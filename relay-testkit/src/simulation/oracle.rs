@@ -66,6 +66,9 @@ pub struct Oracle {
     unstored: Vec<(u64, Option<BatchId>)>,
     /// The last batch the relay has asked for.
     pub(super) last_batch: Option<BatchId>,
+    /// The relay's disk has failed it last. Where it dies so, the next one does not know how far it had counted, and disowns
+    /// what was said of its ledger last.
+    failing: bool,
     /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old.
     unaware: bool,
     /// What the server has taken, in order.
@@ -88,6 +91,7 @@ impl Oracle {
             transactions: BTreeMap::new(),
             unstored: Vec::new(),
             last_batch: None,
+            failing: false,
             unaware: false,
             taken: Vec::new(),
             connections: 0,
@@ -310,6 +314,7 @@ impl Oracle {
 
     /// The storage has answered. What it failed to store is in no batch before the next.
     pub(super) fn relay_stored(&mut self, batch: BatchId, is_stored: bool) {
+        self.failing = !is_stored;
         if is_stored {
             self.unstored.retain(|(_, read)| Some(batch) <= *read);
         } else {
@@ -321,7 +326,8 @@ impl Oracle {
 
     /// The relay was killed, and has lost its ledger with it or not.
     pub(super) fn relay_died(&mut self, ledger_is_left: bool) {
-        let numbers: Vec<u64> = if ledger_is_left {
+        let has_failed = std::mem::take(&mut self.failing);
+        let numbers: Vec<u64> = if ledger_is_left && !has_failed {
             let transactions = std::mem::take(&mut self.transactions);
             let busy = transactions
                 .into_values()
