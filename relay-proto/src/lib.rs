@@ -86,6 +86,7 @@ mod endpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hex;
 pub mod link;
 mod machine;
 pub mod mail;

@@ -22,6 +22,12 @@ impl Random {
         self.0.next_u64()
     }
 
+    /// 128 uniform bits.
+    pub(crate) fn next_u128(&mut self) -> u128 {
+        let (high, low) = (self.next_u64(), self.next_u64());
+        u128::from(high) << 64 | u128::from(low)
+    }
+
     /// A uniform duration between zero and `limit`, both included, in steps of a nanosecond.
     ///
     /// This is the "full jitter" of retry delays: it spreads evenly at every limit, the highest too.

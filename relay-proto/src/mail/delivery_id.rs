@@ -1,6 +1,6 @@
 //! The names of deliveries.
 
-use crate::Random;
+use crate::{Random, hex};
 use core::{fmt, str::FromStr};
 
 /// Names one message on its way, across links, sessions and restarts: 128 random bits, in text 32 lower-case
@@ -21,8 +21,7 @@ impl DeliveryId {
 
     /// A new one.
     pub fn random(random: &mut Random) -> Self {
-        let (high, low) = (random.next_u64(), random.next_u64());
-        Self(u128::from(high) << 64 | u128::from(low))
+        Self(random.next_u128())
     }
 }
 
@@ -48,13 +47,7 @@ impl FromStr for DeliveryId {
     type Err = DeliveryIdError;
 
     fn from_str(text: &str) -> Result<Self, DeliveryIdError> {
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(is_digit) {
-            return Err(DeliveryIdError);
-        }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| DeliveryIdError)
+        hex::bits(text).map(Self).ok_or(DeliveryIdError)
     }
 }
 

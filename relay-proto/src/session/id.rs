@@ -1,6 +1,6 @@
 //! The names of sessions.
 
-use crate::Random;
+use crate::{Random, hex};
 use core::{fmt, str::FromStr};
 
 /// Names a session: 128 random bits, in text 32 lower-case hexadecimal digits.
@@ -22,8 +22,7 @@ impl SessionId {
 
     /// A new one.
     pub fn random(random: &mut Random) -> Self {
-        let (high, low) = (random.next_u64(), random.next_u64());
-        Self(u128::from(high) << 64 | u128::from(low))
+        Self(random.next_u128())
     }
 }
 
@@ -49,13 +48,7 @@ impl FromStr for SessionId {
     type Err = SessionIdError;
 
     fn from_str(text: &str) -> Result<Self, SessionIdError> {
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(is_digit) {
-            return Err(SessionIdError);
-        }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| SessionIdError)
+        hex::bits(text).map(Self).ok_or(SessionIdError)
     }
 }
 

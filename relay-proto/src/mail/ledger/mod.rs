@@ -212,13 +212,12 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger that ends with its relay.
     pub fn in_memory(limits: LedgerLimits, random: &mut Random) -> Self {
-        let (high, low) = (random.next_u64(), random.next_u64());
         Self {
             limits,
             entries: BTreeMap::new(),
             ageing: BTreeMap::new(),
             register: Register {
-                id: u128::from(high) << 64 | u128::from(low),
+                id: random.next_u128(),
                 forgotten: 0,
             },
             next: 1,
