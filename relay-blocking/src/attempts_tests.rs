@@ -1,6 +1,6 @@
 use super::*;
 use mio::{Events, Token};
-use std::net::TcpListener;
+use relay_testkit::{deserted, listener};
 
 /// Runs attempts to their end, waiting for sockets and clock as the network does.
 fn run(addresses: Vec<SocketAddr>) -> Result<SocketAddr, Vec<SocketAddr>> {
@@ -23,26 +23,16 @@ fn run(addresses: Vec<SocketAddr>) -> Result<SocketAddr, Vec<SocketAddr>> {
     }
 }
 
-fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
-
-fn nobody() -> SocketAddr {
-    listener().1
-}
-
 #[test]
 fn addresses_that_refuse_are_passed_over() {
     let (_listener, address) = listener();
-    assert_eq!(run(vec![nobody(), nobody(), address]), Ok(address));
-    assert_eq!(run(vec![address, nobody()]), Ok(address));
+    assert_eq!(run(vec![deserted(), deserted(), address]), Ok(address));
+    assert_eq!(run(vec![address, deserted()]), Ok(address));
 }
 
 #[test]
 fn all_that_failed_are_told() {
-    let (one, two) = (nobody(), nobody());
+    let (one, two) = (deserted(), deserted());
     assert_eq!(run(vec![one, two]), Err(vec![one, two]));
     assert_eq!(run(vec![]), Err(vec![]));
 }

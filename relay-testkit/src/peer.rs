@@ -5,6 +5,7 @@ use relay_transport::Config;
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::Mutex,
     thread,
     time::Duration,
 };
@@ -31,13 +32,19 @@ pub fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address nobody listens at.
+/// An address that refuses every connection for as long as this process lives. It belongs to the near end of a connection, so that
+/// no other test can be given its port to listen at.
 ///
 /// # Panics
 ///
 /// Where there is no free port.
 pub fn deserted() -> SocketAddr {
-    listener().1
+    static HELD: Mutex<Vec<(TcpListener, TcpStream)>> = Mutex::new(Vec::new());
+    let (far, address) = listener();
+    let near = TcpStream::connect(address).unwrap();
+    let deserted = near.local_addr().unwrap();
+    HELD.lock().unwrap().push((far, near));
+    deserted
 }
 
 /// A link to a WebSocket server.

@@ -1,9 +1,10 @@
 //! Mail that comes by SMTP and goes through a relay: what the mail program is told is what happened.
 
 use crate::harness::{Ended, Serving, messages, relay, run, upstream};
+use relay_testkit::deserted;
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{Mutex, mpsc},
 };
 
@@ -143,9 +144,7 @@ fn content_may_come_in_chunks() {
 
 #[test]
 fn without_a_relay_the_mail_program_is_to_try_again() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", nobody.local_addr().unwrap());
-    drop(nobody);
+    let url = format!("ws://{}/", deserted());
     let bridge = bridge(&url, &["--attempts", "1"]);
     let mut mailer = Mailer::connect(&bridge);
     let reply = mailer.send(&["bob@example.net"], "x");

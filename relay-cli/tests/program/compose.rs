@@ -4,6 +4,7 @@ use crate::{
     harness::{Ended, Serving, messages, relay, run_with_input},
     screen::{CTRL_C, CTRL_D, Screen},
 };
+use relay_testkit::deserted;
 use std::{fs, net::TcpListener, process::Command};
 
 /// A relay whose mailbox knows bob and carol only.
@@ -164,9 +165,7 @@ fn whoever_has_second_thoughts_has_sent_nothing() {
 #[test]
 fn what_a_person_wrote_outlives_a_relay_that_is_not_there() {
     let house = House::new();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", nobody.local_addr().unwrap());
-    drop(nobody);
+    let url = format!("ws://{}/", deserted());
     let command = house.compose_to(
         &url,
         &[

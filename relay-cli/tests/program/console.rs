@@ -4,6 +4,7 @@ use crate::{
     harness::{Ended, Serving, relay, run_with_input},
     screen::{CTRL_C, CTRL_D, Screen},
 };
+use relay_testkit::deserted;
 use std::{
     net::{TcpListener, TcpStream},
     process::Command,
@@ -302,9 +303,7 @@ fn a_relay_is_told_the_key_and_nobody_else() {
 
 #[test]
 fn what_does_not_connect_is_4_and_what_breaks_1() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", nobody.local_addr().unwrap());
-    drop(nobody);
+    let url = format!("ws://{}/", deserted());
     let ended = run(&url, &["--attempts", "2"], "x\n");
     assert_eq!(ended.code, 4, "{}", ended.stderr);
     assert!(

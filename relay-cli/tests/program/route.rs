@@ -2,14 +2,10 @@
 
 use crate::harness::{Ended, LETTER, Serving, letter, messages, relay, run, run_with_input, send};
 use relay_testkit::{
-    Authority, Identity,
+    Authority, Identity, deserted,
     proxy::{Manners, ProxyPeer},
 };
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-    process::Command,
-};
+use std::{fs, net::SocketAddr, process::Command};
 
 /// A name that only the proxy knows.
 const URL: &str = "wss://relay.example/";
@@ -170,8 +166,7 @@ fn a_proxy_may_want_tls_and_sendmail_has_settings_for_all_that() {
     assert_eq!((house.delivered(), proxy.asked().len()), (1, 1));
 
     // The environment wins, and names a proxy that is not there.
-    let (gone, nowhere) = nobody();
-    drop(gone);
+    let nowhere = format!("http://{}", deserted());
     let mut command = sendmail();
     command.env("RELAY_PROXY", &nowhere);
     ends(
@@ -181,19 +176,12 @@ fn a_proxy_may_want_tls_and_sendmail_has_settings_for_all_that() {
     );
 }
 
-fn nobody() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    (listener, url)
-}
-
 #[test]
 fn the_environment_names_a_proxy_unless_the_command_line_does() {
     let house = House::new();
     let proxy = house.proxy(None);
     let url = format!("http://{}", proxy.address());
-    let (gone, nowhere) = nobody();
-    drop(gone);
+    let nowhere = format!("http://{}", deserted());
     for (variables, option, works) in [
         (&[("HTTPS_PROXY", &*url)][..], None, true),
         (
@@ -252,8 +240,7 @@ fn what_is_in_the_way_is_named() {
         ..Manners::default()
     });
     let (demanding, open) = (house.proxy(Some(ALICE)), house.proxy(None));
-    let (gone, nowhere) = nobody();
-    drop(gone);
+    let nowhere = format!("http://{}", deserted());
     for (certificate, proxy, parts) in [
         (
             None,

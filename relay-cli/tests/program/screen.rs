@@ -23,6 +23,9 @@ const COLUMNS: NonZeroU16 = NonZeroU16::new(60).expect("it is not zero");
 pub(crate) const CTRL_C: &str = "\x03";
 pub(crate) const CTRL_D: &str = "\x04";
 
+/// What the line editor writes when it begins to read a line: the switch to bracketed paste.
+const READS: &[u8] = b"\x1b[?2004h";
+
 /// A program on a terminal of its own; it is killed with this value.
 pub(crate) struct Screen {
     child: Child,
@@ -30,6 +33,8 @@ pub(crate) struct Screen {
     output: mpsc::Receiver<Vec<u8>>,
     parser: vt100::Parser,
     raw: Vec<u8>,
+    /// Where in `raw` the last line was ended by a key: what the screen shows before that prompt is no new prompt.
+    answered: usize,
 }
 
 impl Screen {
@@ -58,10 +63,14 @@ impl Screen {
             output,
             parser: vt100::Parser::new(ROWS, COLUMNS, 0),
             raw: Vec::new(),
+            answered: 0,
         }
     }
 
-    pub(crate) fn write(&self, keys: &str) {
+    pub(crate) fn write(&mut self, keys: &str) {
+        if keys.ends_with(['\r', '\x04']) {
+            self.answered = self.raw.len();
+        }
         (&*self.pty).write_all(keys.as_bytes()).unwrap();
     }
 
@@ -83,12 +92,16 @@ impl Screen {
         self.wait_until(text, |screen| screen.contents().contains(text));
     }
 
-    /// Waits until the line editor reads keys and this stands before the cursor, with nothing else in its line.
+    /// Waits until the line editor reads keys and this stands before the cursor, with nothing else in its line. Behind a line
+    /// that was ended it waits for the next: between two the terminal would swallow ctrl-d.
     #[track_caller]
     pub(crate) fn wait_for_prompt(&mut self, line: &str) {
         let line = line.trim_end();
         self.wait_until(line, |screen| {
-            screen.parser.screen().bracketed_paste() && screen.typed().trim_end() == line
+            let since = &screen.raw[screen.answered..];
+            screen.parser.screen().bracketed_paste()
+                && since.windows(READS.len()).any(|piece| piece == READS)
+                && screen.typed().trim_end() == line
         });
     }
 

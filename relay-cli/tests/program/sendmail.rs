@@ -1,7 +1,8 @@
 //! `relay sendmail`, called as programs call sendmail.
 
 use crate::harness::{Ended, Serving, messages, relay, run_with_input};
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use relay_testkit::deserted;
+use std::{fs, path::Path, process::Command};
 
 /// With no settings but those in this directory, and a user called alice.
 fn sendmail(home: &Path, arguments: &[&str]) -> Command {
@@ -130,9 +131,7 @@ fn exit_codes_are_those_callers_know() {
     let elsewhere = tempfile::tempdir().unwrap();
     let run = || run_with_input(sendmail(elsewhere.path(), &to_bob), "x");
     ends(&run(), 78, "relay/sendmail.toml");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", nobody.local_addr().unwrap());
-    drop(nobody);
+    let url = format!("ws://{}/", deserted());
     settings(elsewhere.path(), &url, "key");
     ends(&run(), 75, "cannot connect");
     let mut command = sendmail(house.home.path(), &to_bob);

@@ -1,6 +1,7 @@
 //! What fails, by whose fault, and the exit code that says so.
 
 use crate::harness::{Serving, letter, messages, relay, run, send, upstream};
+use relay_testkit::deserted;
 use std::{
     io::Write,
     net::{Shutdown, TcpListener},
@@ -34,9 +35,7 @@ fn no_relay_is_4_and_the_rest_is_not_tried() {
     let files: Vec<_> = (0..20)
         .map(|number| letter(directory.path(), &format!("{number}.eml")))
         .collect();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", nobody.local_addr().unwrap());
-    drop(nobody);
+    let url = format!("ws://{}/", deserted());
     let mut command = send(&url, &["--to", "b@example.net", "--attempts", "2"]);
     command.args(&files);
     let ended = run(command);
