@@ -221,6 +221,49 @@ fn a_message_at_which_every_link_breaks_does_not_hold_up_the_others_for_ever() {
     }
 }
 
+#[test]
+fn a_session_goes_on_behind_every_cut_and_not_only_the_first() {
+    let mut world = World::new(|_| {});
+    world.bench.submit(mail(&"x".repeat(8 << 20)));
+    let mut cuts = 0;
+    while !world.exchange(12) {
+        world.cut();
+        world.reconnect();
+        cuts += 1;
+    }
+    assert!(cuts > 20, "{cuts}");
+    assert_eq!(world.delivered.len(), 1);
+    assert_eq!(world.opened.len(), 1, "on its first channel");
+    assert!(matches!(world.bench.outcomes()[..], [(1, Ok(_))]));
+}
+
+#[test]
+fn what_waited_through_hundreds_of_attempts_goes_out_once() {
+    let mut world = World::new(|config| {
+        config.reconnect = BackoffPolicy::new(SECOND, SECOND, None);
+    });
+    world.bench.send_mail();
+    world.bench.send_mail();
+    for _ in 0..500 {
+        let link = world.bench.link();
+        let why = OpenError::Unreachable {
+            endpoint: "ws://relay.example".into(),
+            detail: "connection refused".into(),
+        };
+        world.bench.actions.clear();
+        world.bench.input(Input::OpenFailed { link, why });
+        world.reconnect();
+    }
+    assert_eq!((world.asked.len(), world.opened.len()), (0, 0));
+    world.settle();
+    assert_eq!(world.opened.len(), 2);
+    assert_eq!(world.delivered.len(), 2);
+    assert!(matches!(
+        world.bench.outcomes()[..],
+        [(1, Ok(_)), (2, Ok(_))]
+    ));
+}
+
 /// Messages of all sizes, cuts at any time, sessions forgotten: each message is delivered once, and said to be.
 #[test]
 fn whatever_happens_to_links_and_sessions_each_message_is_delivered_once() {
