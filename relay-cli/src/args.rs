@@ -62,6 +62,14 @@ Settings:
       upstream = \"smtp://mx.example.org:25\"
       allow-sender = [\"example.org\"]
 
+Keys:
+  A key file may hold digests, so that whoever reads it cannot use them:
+
+      printf %s KEY | sha256sum | sed 's/^/sha256:/; s/ .*//' >>/etc/relay/keys
+
+  SIGHUP makes the relay read the file again. A key that is no longer there lets nobody in; clients that
+  are in with it stay until their connection ends.
+
 Stopping:
   SIGTERM or ctrl-c lets clients finish what they have begun; a second one stops at once.
 

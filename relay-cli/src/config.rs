@@ -2,7 +2,8 @@
 
 use crate::{
     args::{api_key, is_shadowed},
-    keys::{self, KeyError},
+    keys::KeyError,
+    known_keys::KnownKeys,
     rules::{Network, Upstream},
     uplink::is_this_machine,
 };
@@ -47,7 +48,7 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "KEY", env = "RELAY_API_KEY", hide_env_values = true, value_parser = api_key)]
     #[serde(deserialize_with = "keys")]
     api_key: Vec<ApiKey>,
-    /// A file of API keys, one a line; empty lines and lines that start with # do not count
+    /// A file of API keys or their digests, one a line; empty lines and lines that start with # do not count
     #[arg(long, value_name = "FILE", env = "RELAY_API_KEY_FILE")]
     api_key_file: Option<PathBuf>,
     /// Keep messages here, one Maildir for each recipient: DIR/domain/local-part
@@ -218,7 +219,7 @@ pub(crate) enum Destination {
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// One at least.
-    pub(crate) api_keys: Vec<ApiKey>,
+    pub(crate) api_keys: KnownKeys,
     pub(crate) destination: Destination,
     /// Trusted besides the system's.
     pub(crate) upstream_roots: Vec<CertificateDer<'static>>,
@@ -274,11 +275,7 @@ impl Settings {
             Some(path) => certificates(&path)?,
             None => Vec::new(),
         };
-        let mut api_keys = layer.api_key;
-        api_keys.iter().try_for_each(keys::check)?;
-        if let Some(path) = layer.api_key_file {
-            api_keys.extend(keys::read(&path)?);
-        }
+        let api_keys = KnownKeys::new(&layer.api_key, layer.api_key_file)?;
         if api_keys.is_empty() {
             return Err(ConfigError::NoKey);
         }

@@ -4,6 +4,9 @@ use relay_proto::mail::wire::ApiKey;
 use serde::Deserialize;
 use std::{convert::Infallible, fmt, fs, io, path::Path, str::FromStr};
 
+/// What a line of a relay's key file begins with where it holds a key's SHA-256.
+pub(crate) const DIGEST: &str = "sha256:";
+
 /// A text that must not show.
 ///
 /// Any text will do: clap and serde repeat what they refuse, so it is looked at where it is used.
@@ -38,6 +41,10 @@ pub(crate) enum KeyError {
     Unprintable,
     #[error("{path}:{line}: an API key has no spaces or control characters in it")]
     UnprintableLine { path: String, line: usize },
+    #[error("{path}:{line}: no digest of an API key; one is sha256: and 64 hexadecimal digits")]
+    NoDigest { path: String, line: usize },
+    #[error("{path}:{line}: a digest lets nobody in; a client needs the API key itself")]
+    OnlyDigest { path: String, line: usize },
 }
 
 /// Checks a key that did not come from a file.
@@ -51,12 +58,24 @@ pub(crate) fn check(key: &ApiKey) -> Result<(), KeyError> {
 
 /// Reads the keys in a file: one a line, less empty lines and lines that start with `#`. There is one at least.
 pub(crate) fn read(path: &Path) -> Result<Vec<ApiKey>, KeyError> {
+    let keys = lines(path)?.into_iter().map(|(line, key)| {
+        let path = || path.display().to_string();
+        if key.starts_with(DIGEST) {
+            return Err(KeyError::OnlyDigest { path: path(), line });
+        }
+        Ok(ApiKey::new(key))
+    });
+    keys.collect()
+}
+
+/// The lines of a key file that count, with their numbers. There is one at least, and each is one printable word.
+pub(crate) fn lines(path: &Path) -> Result<Vec<(usize, String)>, KeyError> {
     let shown = || path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| KeyError::Unreadable {
         path: shown(),
         error,
     })?;
-    let mut keys = Vec::new();
+    let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -68,12 +87,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<ApiKey>, KeyError> {
                 line: index + 1,
             });
         }
-        keys.push(ApiKey::new(line));
+        lines.push((index + 1, line.to_owned()));
     }
-    if keys.is_empty() {
+    if lines.is_empty() {
         return Err(KeyError::NoneIn { path: shown() });
     }
-    Ok(keys)
+    Ok(lines)
 }
 
 fn is_printable(text: &str) -> bool {
@@ -117,6 +136,13 @@ mod tests {
         );
         let error = read(Path::new("no/such/keys")).unwrap_err().to_string();
         assert!(error.contains("no/such/keys"), "{error}");
+    }
+
+    #[test]
+    fn a_client_is_told_that_a_digest_is_not_enough() {
+        let file = file(&format!("sha256:{}\n", "0".repeat(64)));
+        let error = read(file.path()).unwrap_err().to_string();
+        assert!(error.ends_with(":1: a digest lets nobody in; a client needs the API key itself"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod console;
 mod demo;
 mod failure;
 mod keys;
+mod known_keys;
 mod mailbox;
 mod rules;
 mod send;

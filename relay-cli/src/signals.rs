@@ -1,4 +1,4 @@
-//! How the system asks a program to stop.
+//! How the system asks a program to stop, or to read its settings again.
 
 use std::io;
 
@@ -44,5 +44,38 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> &'static str {
         self.0.recv().await;
         "ctrl-c"
+    }
+}
+
+/// SIGHUP, by which services are told to read again what may have changed.
+#[cfg(unix)]
+pub(crate) struct Hangup(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangup {
+    /// From here on the signal no longer ends the process.
+    pub(crate) fn new() -> io::Result<Self> {
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// There is no such signal.
+#[cfg(windows)]
+pub(crate) struct Hangup;
+
+#[cfg(windows)]
+impl Hangup {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Waits for ever.
+    pub(crate) async fn next(&mut self) {
+        std::future::pending().await
     }
 }

@@ -8,6 +8,7 @@ mod story;
 use crate::{
     config::{Destination, Settings, local_host},
     failure::Failure,
+    known_keys::KnownKeys,
     serve::Service,
 };
 use bytes::Bytes;
@@ -126,7 +127,7 @@ fn settings(directory: &Path, api_key: ApiKey) -> Result<Settings, Failure> {
     let allow_rcpt = people.iter().map(|person| person.parse());
     Ok(Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        api_keys: vec![api_key],
+        api_keys: KnownKeys::new(&[api_key], None).map_err(Failure::running)?,
         destination: Destination::Mailbox(directory.to_owned()),
         upstream_roots: Vec::new(),
         upstream_connections: None,

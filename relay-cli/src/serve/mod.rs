@@ -5,7 +5,12 @@ mod service;
 
 pub(crate) use service::Service;
 
-use crate::{args::ServeArgs, config::Settings, failure::Failure, signals::Signals};
+use crate::{
+    args::ServeArgs,
+    config::Settings,
+    failure::Failure,
+    signals::{Hangup, Signals},
+};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -27,13 +32,20 @@ pub(crate) async fn serve(arguments: ServeArgs) -> Result<ExitCode, Failure> {
         Settings::gather(arguments.layer, arguments.config.as_deref()).map_err(Failure::usage)?;
     log::start(settings.log.clone());
     let mut signals = Signals::new().map_err(Failure::running)?;
+    let mut hangup = Hangup::new().map_err(Failure::running)?;
     let service = Service::start(settings).await?;
     warn_of_plain_text(&service);
     // Whoever started this may have stopped reading; that is no reason to end.
     let _ = writeln!(io::stdout(), "listening on {}", service.url());
-    select! {
-        () = service.finished() => return Err(Failure::running("the relay has ended by itself")),
-        name = signals.next() => tracing::info!("{name}: finishing what clients have begun"),
+    loop {
+        select! {
+            () = service.finished() => return Err(Failure::running("the relay has ended by itself")),
+            () = hangup.next() => service.reload_keys(),
+            name = signals.next() => {
+                tracing::info!("{name}: finishing what clients have begun");
+                break;
+            }
+        }
     }
     select! {
         () = service.drain(PATIENCE) => {}

@@ -4,6 +4,7 @@ use super::log;
 use crate::{
     config::{Destination, Settings},
     failure::Failure,
+    known_keys::KnownKeys,
     mailbox::{Directory, MailboxServer},
 };
 use futures_util::StreamExt;
@@ -11,7 +12,7 @@ use relay_proto::{
     StreamAddress,
     mail::{
         relay::{Policy, RecipientPattern, RelayConfig},
-        wire::{ApiKey, Denied},
+        wire::Denied,
     },
     smtp::Access,
 };
@@ -20,14 +21,14 @@ use relay_tokio::{
     Config,
     mail::{Presented, Relay},
 };
-use sha2::{Digest, Sha256};
-use std::{fmt::Write, net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 /// A running relay, and its mailbox where it has one.
 #[derive(Debug)]
 pub(crate) struct Service {
     relay: Relay,
+    keys: Arc<KnownKeys>,
     mailbox: Option<MailboxServer>,
     address: SocketAddr,
     is_tls: bool,
@@ -89,7 +90,8 @@ impl Service {
         config.durable = !base_only;
         let mut transport = Config::default();
         transport.extra_roots = upstream_roots;
-        let keys = keys(&api_keys, &policy);
+        let known = Arc::new(api_keys);
+        let keys = admission(Arc::clone(&known), policy);
         let relay = match ledger {
             Some(file) => Relay::start_with_ledger(config, keys, transport, file)
                 .await
@@ -108,6 +110,7 @@ impl Service {
         relay.listen(listener, tls);
         Ok(Self {
             relay,
+            keys: known,
             mailbox,
             address,
             is_tls,
@@ -135,6 +138,14 @@ impl Service {
     /// Where clients connect to.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reads the key file again. Clients that are in stay until their link ends.
+    pub(crate) fn reload_keys(&self) {
+        match self.keys.reload() {
+            Ok(keys) => tracing::info!(keys, "API keys read again"),
+            Err(error) => tracing::error!("{error}; the API keys are those of before"),
+        }
     }
 
     /// Takes nobody new, lets clients finish what they have begun for up to `patience`, and ends.
@@ -194,55 +205,33 @@ fn open_ledger(path: &Path) -> Result<StorageFile, Failure> {
     })
 }
 
-/// One policy for all keys, and an account for each. Every key is compared, so that the time taken says nothing about them.
-fn keys(
-    keys: &[ApiKey],
-    policy: &Policy,
+/// One policy for all keys, and an account for each.
+fn admission(
+    keys: Arc<KnownKeys>,
+    policy: Policy,
 ) -> impl Fn(Presented) -> Result<Policy, Denied> + Send + Sync + 'static {
-    let policies: Vec<_> = keys
-        .iter()
-        .map(|key| {
-            let account = account(key);
-            let policy = policy.clone();
-            (key.clone(), Policy { account, ..policy })
-        })
-        .collect();
     move |presented| {
-        let known = policies.iter().fold(None, |known, (key, policy)| {
-            let is_this = *key == presented.key;
-            if is_this { Some(policy) } else { known }
-        });
-        known
-            .cloned()
-            .ok_or_else(|| Denied::for_good("unknown API key"))
+        let key = keys.find(&presented.key);
+        let key = key.ok_or_else(|| Denied::for_good("unknown API key"))?;
+        let account = key.account();
+        let policy = policy.clone();
+        Ok(Policy { account, ..policy })
     }
-}
-
-/// The same for the same key over restarts, and nothing the key could be found from: keys are long and random.
-fn account(key: &ApiKey) -> String {
-    let digest = Sha256::digest(key.expose());
-    digest[..16].iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use relay_proto::{LinkId, mail::relay::Event};
-
-    #[test]
-    fn an_account_is_the_same_for_the_same_key_and_does_not_show_it() {
-        let account = |key| account(&ApiKey::new(key));
-        assert_eq!(account("abc"), "ba7816bf8f01cfea414140de5dae2223");
-        assert_ne!(account("abc"), account("abd"));
-    }
+    use relay_proto::{
+        LinkId,
+        mail::{relay::Event, wire::ApiKey},
+    };
 
     #[test]
     fn each_key_has_an_account_of_its_own() {
         let given = [ApiKey::new("one"), ApiKey::new("two")];
-        let look_up = keys(&given, &Policy::default());
+        let known = Arc::new(KnownKeys::new(&given, None).unwrap());
+        let look_up = admission(known, Policy::default());
         let present = |key| {
             let (link, key) = (LinkId::accepted(0), ApiKey::new(key));
             let (agent, peer) = (None, None);

@@ -73,8 +73,13 @@ impl Serving {
     }
 
     #[cfg(unix)]
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    #[cfg(unix)]
     pub(crate) fn terminate(&self) {
-        let id = self.process.id().to_string();
+        let id = self.process_id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(status.success());
     }

@@ -9,6 +9,8 @@ mod compose;
 mod console;
 mod demo;
 mod harness;
+#[cfg(unix)]
+mod keys;
 mod own_runtime;
 mod round;
 mod route;
