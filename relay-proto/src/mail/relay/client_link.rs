@@ -9,7 +9,7 @@ use super::{
 use crate::{
     CloseCode, Deadline, Frame, LinkId, Time,
     link::Heartbeat,
-    mail::wire::{DurableRequest, Message, Violation},
+    mail::wire::{Denied, DurableRequest, Message, Violation},
     session::SessionId,
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -43,6 +43,8 @@ pub(super) enum State {
         durable: Option<DurableRequest>,
         early: Early,
     },
+    /// The key is refused; its client is told then.
+    Refusing { at: Time, denied: Denied },
     /// The key is good, and the client speaks the base dialect.
     Serving(Serving),
     /// The key is good, and the link is this session's.
@@ -159,6 +161,7 @@ impl ClientLink {
             State::Serving(_)
             | State::Durable(_)
             | State::Deciding { .. }
+            | State::Refusing { .. }
             | State::Closing { .. } => 0,
         }
     }
@@ -170,6 +173,10 @@ impl ClientLink {
             State::Unauthenticated { until } | State::Deciding { until, .. } => Some(Deadline {
                 at: *until,
                 timer: "authentication",
+            }),
+            State::Refusing { at, .. } => Some(Deadline {
+                at: *at,
+                timer: "refusal",
             }),
             State::Serving(_) | State::Durable(_) => None,
         };

@@ -66,7 +66,7 @@ impl Relay {
             })
         } else {
             match &mut client.state {
-                State::Closing { .. } => return,
+                State::Refusing { .. } | State::Closing { .. } => return,
                 State::Durable(session) => {
                     let session = *session;
                     if let Err(violation) = self.durable_frame(now, link, session, frame) {
@@ -298,6 +298,7 @@ impl Relay {
             None => {}
         }
         match &client.state {
+            State::Refusing { .. } => self.refuse_in_time(now, link),
             State::Unauthenticated { until } if *until <= now => {
                 let why = "no AUTHENTICATE in time";
                 self.close_client(now, link, AUTHENTICATION_TIMEOUT, why);

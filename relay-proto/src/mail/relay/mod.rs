@@ -14,6 +14,7 @@ mod output;
 mod policy;
 mod pool;
 mod presented;
+mod refusals;
 mod sessions;
 mod timers;
 mod transaction;
@@ -33,6 +34,7 @@ use self::{
     front::{FrontId, Fronts},
     output::Output,
     pool::Pool,
+    refusals::Refusals,
     timers::{Timed, Timers},
     trouble::Trouble,
 };
@@ -51,7 +53,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::mem;
+use core::{mem, time::Duration};
 
 /// The largest piece taken from an upstream at once: a whole reply.
 const REPLY_LIMIT: usize = 64 * 1024;
@@ -90,6 +92,7 @@ pub struct Relay {
     phase: Phase,
     fronts: Fronts,
     undecided: BTreeSet<LinkId>,
+    refusals: Refusals,
     channels: BTreeMap<ChannelId, Channel>,
     opened_channels: u64,
     /// Sessions of the durable dialect, by account.
@@ -152,6 +155,7 @@ impl Relay {
             phase: Phase::Running,
             fronts: Fronts::default(),
             undecided: BTreeSet::new(),
+            refusals: Refusals::default(),
             channels: BTreeMap::new(),
             opened_channels: 0,
             sessions: Registry::new(sessions),
@@ -200,6 +204,10 @@ impl Relay {
 
     /// Denies the key a client has presented, and closes the link: with 4001 where `denied`
     /// is permanent, else with 1008.
+    ///
+    /// The first wrong key from an address (for IPv6: its /64) is refused at once, further ones, where `denied` is permanent, after
+    /// 250 ms, twice that, and so on up to 5 s, until ten minutes pass without one. Good keys never wait.
+    ///
     /// Does nothing where the client is gone or already decided on.
     pub fn deny(&mut self, now: Time, link: LinkId, denied: Denied) {
         let Some(client) = self.fronts.clients.get_mut(&link) else {
@@ -208,6 +216,27 @@ impl Relay {
         if !matches!(client.state, State::Deciding { .. }) {
             return;
         }
+        let wait = match denied.is_permanent() {
+            true => self.refusals.wait(now, client.peer),
+            false => Duration::ZERO,
+        };
+        client.state = State::Refusing {
+            at: now.after(wait),
+            denied,
+        };
+        self.refuse_in_time(now, link);
+        self.settle(now, Some(link));
+    }
+
+    /// Tells a client that its key is refused, once it has waited for that.
+    fn refuse_in_time(&mut self, now: Time, link: LinkId) {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
+            return;
+        };
+        let denied = match &client.state {
+            State::Refusing { at, denied } if *at <= now => denied.clone(),
+            _ => return,
+        };
         let code = if denied.is_permanent() {
             AUTHENTICATION_REFUSED
         } else {
@@ -220,7 +249,6 @@ impl Relay {
         self.output
             .events
             .push_back(Event::AuthenticationRefused { link, error });
-        self.settle(now, Some(link));
     }
 
     /// Ends in good order: clients without a channel are closed with 1012 at once, the others when their channel ends;

@@ -46,6 +46,43 @@ fn a_granted_key_is_answered_with_its_limits() {
 }
 
 #[test]
+fn guessing_keys_is_slow_and_a_good_key_is_not() {
+    let mut rig = Rig::new(config());
+    let mut links = (1..).map(LinkId::accepted);
+    let mut present = |rig: &mut Rig| {
+        let link = links.next().unwrap();
+        rig.accept(link);
+        rig.authenticate(link);
+        link
+    };
+    let mut waited = Vec::new();
+    for _ in 0..5 {
+        let guess = present(&mut rig);
+        let (from, denied) = (rig.now, Denied::for_good("unknown key"));
+        rig.pump
+            .command(from, |relay, now| relay.deny(now, guess, denied));
+        rig.run();
+        while rig.close_code(guess).is_none() {
+            assert!(rig.messages(guess).is_empty());
+            assert_eq!(rig.read_limit(guess), 0);
+            rig.pass(Duration::from_millis(50));
+        }
+        assert!(matches!(
+            rig.messages(guess)[..],
+            [Message::AuthenticateResponse(Err(_))]
+        ));
+        waited.push(rig.now.since(from).as_millis());
+    }
+    assert_eq!(waited, [0, 250, 500, 1000, 2000]);
+    let good = present(&mut rig);
+    rig.grant(good, Policy::default());
+    assert!(matches!(
+        rig.messages(good)[..],
+        [Message::AuthenticateResponse(Ok(_))]
+    ));
+}
+
+#[test]
 fn a_denied_key_is_answered_before_the_link_is_closed() {
     for (permanent, code) in [(Some(true), 4001), (Some(false), 1008), (None, 4001)] {
         let mut rig = Rig::new(config());
