@@ -124,7 +124,8 @@ impl Door {
     /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
     async fn upgrade<R: Runtime>(&self, socket: R::Socket) -> io::Result<WebSocket<R>> {
         let config = websocket::config(self.context.config.max_frame_bytes);
-        match R::websocket_accept(socket, config).await {
+        let origins = self.context.config.origins.clone();
+        match R::websocket_accept(socket, config, origins).await {
             Ok(websocket) => Ok(WebSocket(websocket)),
             Err((mut socket, error)) => {
                 // A client that asks for something else still gets an answer.

@@ -1,9 +1,10 @@
 //! Every runtime whose sockets are those of futures-io.
 
 use crate::{Clock, Runtime};
-use async_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
+use async_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use futures_util::io::{AsyncRead, AsyncWrite};
+use relay_transport::Origins;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{
     future::Future,
@@ -99,9 +100,10 @@ impl<R: FuturesIo> Runtime for R {
     async fn websocket_accept(
         mut socket: Self::Socket,
         config: WebSocketConfig,
+        origins: Origins,
     ) -> Result<Self::WebSocket, (Self::Socket, tungstenite::Error)> {
         // Lent, so that it can be given back. The library refuses a request that has bytes behind it, so none are lost.
-        match accept_async_with_config(&mut socket, Some(config)).await {
+        match accept_hdr_async_with_config(&mut socket, origins, Some(config)).await {
             Ok(_) => Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await),
             Err(error) => Err((socket, error)),
         }

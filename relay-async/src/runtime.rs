@@ -4,7 +4,7 @@ use futures_util::{
     Sink, Stream,
     io::{AsyncRead, AsyncWrite},
 };
-use relay_transport::FAR;
+use relay_transport::{FAR, Origins};
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{
     fmt::Debug,
@@ -91,6 +91,7 @@ pub trait Runtime: Clock {
     fn websocket_accept(
         socket: Self::Socket,
         config: WebSocketConfig,
+        origins: Origins,
     ) -> impl Future<Output = Result<Self::WebSocket, (Self::Socket, tungstenite::Error)>> + Send;
 
     /// The connection below a WebSocket.

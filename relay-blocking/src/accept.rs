@@ -5,7 +5,7 @@ use crate::{
     transport::{ByteStream, Transport, WebSocket},
 };
 use mio::net::{TcpListener, TcpStream};
-use relay_transport::{fault, tls::StreamTls, websocket};
+use relay_transport::{Config, Origins, fault, tls::StreamTls, websocket};
 use rustls::ServerConfig;
 use std::{
     io::{self, Read, Write},
@@ -15,8 +15,8 @@ use std::{
     time::Instant,
 };
 use tungstenite::{
-    HandshakeError, ServerHandshake, WebSocket as Protocol, accept_with_config,
-    handshake::{MidHandshake, server::NoCallback},
+    HandshakeError, ServerHandshake, WebSocket as Protocol, accept_hdr_with_config,
+    handshake::MidHandshake,
     protocol::{Role, WebSocketConfig},
 };
 
@@ -50,13 +50,20 @@ pub(crate) struct Door {
 pub(crate) struct Guest {
     pub(crate) peer: SocketAddr,
     stage: Stage,
+    terms: Terms,
+}
+
+/// What a WebSocket is let in under.
+#[derive(Clone)]
+struct Terms {
     config: WebSocketConfig,
+    origins: Origins,
 }
 
 enum Stage {
     Arrived(TcpStream, Kind),
     Securing(Socket, Above),
-    Upgrading(Box<MidHandshake<ServerHandshake<Lent, NoCallback>>>, Lent),
+    Upgrading(Box<MidHandshake<ServerHandshake<Lent, Origins>>>, Lent),
 }
 
 /// What comes behind TLS.
@@ -75,16 +82,14 @@ pub(crate) enum Reception {
 }
 
 impl Guest {
-    pub(crate) fn new(
-        tcp: TcpStream,
-        peer: SocketAddr,
-        kind: Kind,
-        max_frame_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(tcp: TcpStream, peer: SocketAddr, kind: Kind, config: &Config) -> Self {
         Self {
             peer,
             stage: Stage::Arrived(tcp, kind),
-            config: websocket::config(max_frame_bytes),
+            terms: Terms {
+                config: websocket::config(config.max_frame_bytes),
+                origins: config.origins.clone(),
+            },
         }
     }
 
@@ -104,41 +109,33 @@ impl Guest {
                     None => Ok(Socket::Plain(tcp)),
                 };
                 match socket {
-                    Ok(socket) => Self::secure(self.peer, socket, above, self.config),
+                    Ok(socket) => Self::secure(self.peer, socket, above, self.terms),
                     Err(error) => Reception::Refused(io::Error::other(error), None),
                 }
             }
-            Stage::Securing(socket, above) => Self::secure(self.peer, socket, above, self.config),
+            Stage::Securing(socket, above) => Self::secure(self.peer, socket, above, self.terms),
             Stage::Upgrading(handshake, lent) => {
-                Self::upgraded(self.peer, handshake.handshake(), lent, self.config)
+                Self::upgraded(self.peer, handshake.handshake(), lent, self.terms)
             }
         }
     }
 
-    fn secure(
-        peer: SocketAddr,
-        mut socket: Socket,
-        above: Above,
-        config: WebSocketConfig,
-    ) -> Reception {
+    fn secure(peer: SocketAddr, mut socket: Socket, above: Above, terms: Terms) -> Reception {
         match socket.handshake() {
             Poll::Ready(Ok(())) => match above {
                 Above::Stream => Reception::Open(Box::new(ByteStream::new(socket))),
                 Above::WebSocket => {
                     let lent = Lent(Arc::new(Mutex::new(socket)));
-                    let handshake = accept_with_config(lent.clone(), Some(config));
-                    Self::upgraded(peer, handshake, lent, config)
+                    let Terms { config, origins } = terms.clone();
+                    let handshake = accept_hdr_with_config(lent.clone(), origins, Some(config));
+                    Self::upgraded(peer, handshake, lent, terms)
                 }
             },
             // TLS has told the peer why; heard out, it gets to read that.
             Poll::Ready(Err(error)) => Reception::Refused(error, Some(socket)),
             Poll::Pending => {
                 let stage = Stage::Securing(socket, above);
-                Reception::Waiting(Self {
-                    peer,
-                    stage,
-                    config,
-                })
+                Reception::Waiting(Self { peer, stage, terms })
             }
         }
     }
@@ -148,23 +145,20 @@ impl Guest {
     /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
     fn upgraded(
         peer: SocketAddr,
-        handshake: Result<Protocol<Lent>, HandshakeError<ServerHandshake<Lent, NoCallback>>>,
+        handshake: Result<Protocol<Lent>, HandshakeError<ServerHandshake<Lent, Origins>>>,
         lent: Lent,
-        config: WebSocketConfig,
+        terms: Terms,
     ) -> Reception {
         match handshake {
             Ok(websocket) => {
                 drop(websocket);
-                let websocket = Protocol::from_raw_socket(lent.back(), Role::Server, Some(config));
+                let websocket =
+                    Protocol::from_raw_socket(lent.back(), Role::Server, Some(terms.config));
                 Reception::Open(Box::new(WebSocket::new(websocket)))
             }
             Err(HandshakeError::Interrupted(handshake)) => {
                 let stage = Stage::Upgrading(Box::new(handshake), lent);
-                Reception::Waiting(Self {
-                    peer,
-                    stage,
-                    config,
-                })
+                Reception::Waiting(Self { peer, stage, terms })
             }
             Err(HandshakeError::Failure(error)) => {
                 let answer = fault::refusal(&error);

@@ -72,7 +72,7 @@ pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_storing, spawn_wit
 pub use local::Local;
 pub use relay_proto::{Application, Stopped};
 pub use relay_transport::{
-    Config, HeaderError, Headers, proxies_from_environment, seed,
+    Config, HeaderError, Headers, Origin, OriginError, Origins, proxies_from_environment, seed,
     tls::{
         ClientCertificate, StreamTls, TlsError, certificates_from_pem,
         mutual_server_config as mutual_tls_acceptor, server_config as tls_acceptor,

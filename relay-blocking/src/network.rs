@@ -516,7 +516,7 @@ impl Network {
         let tls = kind
             .on_request()
             .map_or(OnRequest::Never, OnRequest::Server);
-        let guest = Guest::new(tcp, peer, kind, self.config.max_frame_bytes);
+        let guest = Guest::new(tcp, peer, kind, &self.config);
         let entry = Entry {
             token,
             state: State::Guest(guest, door),

@@ -17,8 +17,7 @@ use relay_proto::{
     },
     smtp::{Access, Credentials, HostName},
 };
-use relay_tokio::CertificateDer;
-use relay_tokio::TlsAcceptor;
+use relay_tokio::{CertificateDer, Origin, Origins, TlsAcceptor};
 use relay_transport::tls::{TlsError, certificates_from_pem, mutual_server_config, server_config};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{
@@ -107,6 +106,15 @@ pub(crate) struct Layer {
     )]
     #[serde(deserialize_with = "list")]
     allow_net: Vec<Network>,
+    /// Let web pages of this origin be clients, such as https://mail.example.org; may be given several times [default: none]
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "RELAY_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "list")]
+    allow_origin: Vec<Origin>,
     /// Take mail for this address or domain only; may be given several times [default: any]
     #[arg(
         long,
@@ -194,6 +202,7 @@ impl Layer {
             tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
             allow_sender: or(self.allow_sender, lower.allow_sender),
             allow_net: or(self.allow_net, lower.allow_net),
+            allow_origin: or(self.allow_origin, lower.allow_origin),
             allow_rcpt: or(self.allow_rcpt, lower.allow_rcpt),
             max_message_bytes: self.max_message_bytes.or(lower.max_message_bytes),
             host_name: self.host_name.or(lower.host_name),
@@ -235,6 +244,7 @@ pub(crate) struct Settings {
     pub(crate) allow_sender: Vec<Domain>,
     /// Empty: any.
     pub(crate) allow_net: Vec<IpNet>,
+    pub(crate) origins: Origins,
     /// Empty: any.
     pub(crate) allow_rcpt: Vec<RecipientPattern>,
     pub(crate) max_message_bytes: u64,
@@ -296,6 +306,7 @@ impl Settings {
             tls,
             allow_sender: layer.allow_sender,
             allow_net: layer.allow_net.iter().map(|network| network.0).collect(),
+            origins: Origins::only(layer.allow_origin),
             allow_rcpt: layer.allow_rcpt,
             max_message_bytes: layer
                 .max_message_bytes

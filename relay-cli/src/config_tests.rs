@@ -106,7 +106,7 @@ fn the_file_says_what_options_say() {
     let keys = file("two\n");
     let file = file(&format!(
         "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
-         allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-rcpt = ['a@b.example', 'c.example']\n\
+         allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-origin = 'https://mail.example'\nallow-rcpt = ['a@b.example', 'c.example']\n\
          max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\nledger = 'l.redb'\nbase-only = true\n",
         keys.path().display()
     ));
@@ -120,6 +120,7 @@ fn the_file_says_what_options_say() {
     );
     assert_eq!(settings.allow_sender, ["example.org".parse().unwrap()]);
     assert_eq!(settings.allow_net[0].to_string(), "10.0.0.0/8");
+    assert!(settings.origins.allow("https://mail.example"));
     assert_eq!(settings.allow_rcpt.len(), 2);
     assert_eq!(settings.max_message_bytes, 1000);
     assert_eq!(settings.upstream_connections, Some(20));
@@ -163,6 +164,10 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         ),
         ("upstream = 'http://h'\n", "must start with smtp://"),
         ("allow-net = ['10.0.0.0/99']\n", "not a network"),
+        (
+            "allow-origin = 'mail.example'\n",
+            "an origin is a scheme and a host",
+        ),
         ("api-key = [1234567]\n", ":1: expected a text or a list"),
         ("listen = \n", ":1: "),
         ("max-message-bytes = 0\n", ":1: "),

@@ -51,7 +51,7 @@ mod runtime;
 pub use driver::{Driver, spawn, spawn_storing, spawn_with};
 pub use relay_async::{
     Application, CertificateDer, ClientCertificate, Config, HeaderError, Headers, Listening,
-    Stopped, StreamTls, TlsAcceptor, TlsError, certificates_from_pem, mutual_tls_acceptor,
-    proxies_from_environment, seed, tls_acceptor,
+    Origin, OriginError, Origins, Stopped, StreamTls, TlsAcceptor, TlsError, certificates_from_pem,
+    mutual_tls_acceptor, proxies_from_environment, seed, tls_acceptor,
 };
 pub use runtime::Smol;

@@ -1,6 +1,6 @@
 //! What tokio lends the driver.
 
-use relay_async::{Clock, Runtime};
+use relay_async::{Clock, Origins, Runtime};
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::{
-    WebSocketStream, accept_async_with_config, client_async_with_config,
+    WebSocketStream, accept_hdr_async_with_config, client_async_with_config,
     tungstenite::{
         self,
         handshake::client::Request,
@@ -103,10 +103,11 @@ impl Runtime for Tokio {
     async fn websocket_accept(
         socket: Self::Socket,
         config: WebSocketConfig,
+        origins: Origins,
     ) -> Result<Self::WebSocket, (Self::Socket, tungstenite::Error)> {
         let mut socket = socket.into_inner();
         // Lent, so that it can be given back. The library refuses a request that has bytes behind it, so none are lost.
-        match accept_async_with_config(&mut socket, Some(config)).await {
+        match accept_hdr_async_with_config(&mut socket, origins, Some(config)).await {
             Ok(_) => Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await),
             Err(error) => Err((socket.compat(), error)),
         }

@@ -1,6 +1,6 @@
 //! What can be set.
 
-use crate::{Headers, tls::ClientCertificate};
+use crate::{Headers, Origins, tls::ClientCertificate};
 use relay_proto::proxy::Proxies;
 use rustls::pki_types::CertificateDer;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct Config {
     /// How many accepted connections may be in that phase at once, for each listener; more wait in
     /// the listener's backlog. At least one; default: 256.
     pub max_handshakes: usize,
+    /// Which web pages may open links to a listener. Default: none; programs need no leave.
+    pub origins: Origins,
     /// Root certificates trusted besides the platform's when dialling with TLS. Default: none.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// What is shown to servers that ask for a certificate when dialling with TLS; never to a proxy. Default: none.
@@ -43,6 +45,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(8),
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 256,
+            origins: Origins::default(),
             extra_roots: Vec::new(),
             client_certificate: None,
             proxies: Proxies::default(),

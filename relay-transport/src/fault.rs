@@ -312,7 +312,10 @@ pub fn refusal(error: &tungstenite::Error) -> Option<String> {
             | ProtocolError::MissingUpgradeWebSocketHeader
             | ProtocolError::MissingSecWebSocketVersionHeader,
         ) => "426 Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
-        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::Io(_) => return None,
+        // The last of them was refused by `Origins`, and answered.
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::Io(_) | Error::Http(_) => {
+            return None;
+        }
         Error::Capacity(_) | Error::AttackAttempt => "431 Request Header Fields Too Large",
         _ => "400 Bad Request",
     };

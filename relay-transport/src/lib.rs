@@ -26,12 +26,14 @@ mod config;
 pub mod fault;
 pub mod happy_eyeballs;
 mod headers;
+mod origins;
 mod route;
 pub mod tls;
 pub mod websocket;
 
 pub use config::Config;
 pub use headers::{HeaderError, Headers};
+pub use origins::{Origin, OriginError, Origins};
 pub use route::Route;
 
 use relay_proto::proxy::{Proxies, VariableError};

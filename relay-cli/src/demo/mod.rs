@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use inspection::inspect;
 use letters::{LARGE, LETTERS, Letter};
 use relay_proto::mail::{client::ClientConfig, wire::ApiKey};
-use relay_tokio::{Config, mail::Client};
+use relay_tokio::{Config, Origins, mail::Client};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
@@ -137,6 +137,7 @@ fn settings(directory: &Path, api_key: ApiKey) -> Result<Settings, Failure> {
         tls: None,
         allow_sender: vec!["example.org".parse().map_err(Failure::running)?],
         allow_net: Vec::new(),
+        origins: Origins::default(),
         allow_rcpt: allow_rcpt
             .collect::<Result<_, _>>()
             .map_err(Failure::running)?,

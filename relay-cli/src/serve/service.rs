@@ -53,6 +53,7 @@ impl Service {
             tls,
             allow_sender,
             allow_net,
+            origins,
             mut allow_rcpt,
             max_message_bytes,
             host_name,
@@ -90,6 +91,7 @@ impl Service {
         config.durable = !base_only;
         let mut transport = Config::default();
         transport.extra_roots = upstream_roots;
+        transport.origins = origins;
         let known = Arc::new(api_keys);
         let keys = admission(Arc::clone(&known), policy);
         let relay = match ledger {

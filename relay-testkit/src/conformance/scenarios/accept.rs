@@ -4,8 +4,9 @@ use super::{Group, named};
 use crate::{
     Binding, Probe, Transcript,
     conformance::rig::Rig,
-    peer::{config, connect, tcp, text},
+    peer::{config, connect, read_head, tcp, text},
 };
+use relay_transport::Origins;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
@@ -17,6 +18,7 @@ use tungstenite::Message;
 pub(super) fn all<B: Binding>() -> Group {
     named![
         what_is_no_upgrade_request_gets_an_http_answer,
+        a_web_page_that_is_not_listed_is_refused,
         a_peer_that_never_finishes_its_request_is_cut_and_lets_others_in,
         accepted_links_have_ids_of_their_own,
         the_end_of_the_machine_closes_links_and_listeners,
@@ -55,6 +57,29 @@ fn what_is_no_upgrade_request_gets_an_http_answer<B: Binding>(transcript: &mut T
     server.accepted();
     drop(next);
     transcript.note("peer", "the next client is served");
+    server.finish();
+}
+
+fn a_web_page_that_is_not_listed_is_refused<B: Binding>(transcript: &mut Transcript) {
+    let mut config = config();
+    config.origins = Origins::only(["https://mail.example".parse().unwrap()]);
+    let (server, address) = Rig::<B>::server(Probe::default(), config);
+    for origin in ["https://evil.example", "null", "https://mail.example"] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let mut page = tcp(address);
+        page.write_all(request.as_bytes()).unwrap();
+        let head = read_head(&mut page);
+        let status = head.lines().next().unwrap();
+        transcript.note("peer", format!("{origin} < {status}"));
+        if status.contains("403") {
+            assert_eq!(page.read(&mut [0]).unwrap(), 0, "and nothing follows");
+            assert!(server.has_no_news(), "the machine hears nothing of it");
+        }
+    }
+    server.accepted();
     server.finish();
 }
 
