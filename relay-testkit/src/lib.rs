@@ -141,6 +141,7 @@ mod peer;
 mod probe;
 pub mod proxy;
 pub mod simulation;
+mod torture;
 mod transcript;
 
 pub use alarm::Alarm;
@@ -149,6 +150,7 @@ pub use certificates::{Authority, Identity};
 pub use conformance::judge;
 pub use peer::{deserted, listener};
 pub use rustls::ServerConfig;
+pub use torture::{torture, torture_with};
 
 use probe::Probe;
 use transcript::Transcript;
