@@ -408,17 +408,9 @@ impl State {
             _ if message.whole.is_some() => report.doubts_before_answer += 1,
             _ => report.doubts_before_end += 1,
         }
-        if std::env::var("TORTURE_DOUBTS").is_ok() {
-            let faults = self
-                .faults
-                .iter()
-                .filter(|(at, _)| Some(*at) >= message.submitted);
-            let mut story: Vec<_> = message.story.iter().chain(faults).collect();
-            story.sort_by_key(|(at, _)| *at);
-            println!("--- {number}");
-            for (at, what) in story {
-                println!("{:>10.4} s  {what}", at.as_secs_f64());
-            }
-        }
     }
 }
+
+#[cfg(test)]
+#[path = "judgement_tests.rs"]
+mod tests;
