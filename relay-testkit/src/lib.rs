@@ -107,7 +107,7 @@
 //!
 //! `cargo test --test conformance` runs all scenarios, each a test of its own; `cargo test --test conformance websocket::` some.
 //!
-//! A second such file, `tests/torture.rs`, whose `main` returns [`torture`], kills the binding's processes and cuts them off, and
+//! A second such file, `tests/torture.rs`, whose `main` returns [`torture()`], kills the binding's processes and cuts them off, and
 //! counts what becomes of the messages: shortly as a test among others, at length with `-- --messages 10000 --kills 300 --cuts 300`.
 //!
 //! # What is judged
