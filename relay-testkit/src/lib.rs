@@ -107,6 +107,9 @@
 //!
 //! `cargo test --test conformance` runs all scenarios, each a test of its own; `cargo test --test conformance websocket::` some.
 //!
+//! A second such file, `tests/torture.rs`, whose `main` returns [`torture()`], kills the binding's processes and cuts them off, and
+//! counts what becomes of the messages: shortly as a test among others, at length with `-- --messages 10000 --kills 300 --cuts 300`.
+//!
 //! # What is judged
 //!
 //! - **The contract** between machine and driver (see [`relay_proto::Action`]), in every scenario and for every machine, the
@@ -141,6 +144,7 @@ mod peer;
 mod probe;
 pub mod proxy;
 pub mod simulation;
+mod torture;
 mod transcript;
 
 pub use alarm::Alarm;
@@ -149,6 +153,7 @@ pub use certificates::{Authority, Identity};
 pub use conformance::judge;
 pub use peer::{deserted, listener};
 pub use rustls::ServerConfig;
+pub use torture::{torture, torture_with};
 
 use probe::Probe;
 use transcript::Transcript;

@@ -389,7 +389,8 @@ impl Machine for Client {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        let spool = self.spool.as_mut();
+        // The disk forgets a message when its end is told: a process that is killed in between tells it twice, not never.
+        let spool = self.spool.as_mut().filter(|_| self.events.is_empty());
         spool
             .and_then(Spool::poll_action)
             .or_else(|| self.uplink.poll_action())

@@ -142,6 +142,32 @@ fn a_submission_is_accepted_when_it_is_on_disk_and_is_gone_when_it_is_settled() 
 }
 
 #[test]
+fn the_end_of_a_submission_is_told_before_it_is_gone_from_disk() {
+    let mut durable = Durable::new(|_| {});
+    durable.send_mail();
+    durable.bench.authenticate();
+    durable.until_end_of_data();
+    let link = durable.bench.link();
+    let reply = Message::FromServer("550 not this one\r\n".into());
+    let frame = wire::encode(&reply);
+    let (pump, now) = (&mut durable.bench.pump, durable.bench.now);
+    pump.handle_input(now, Input::Frame { link, frame });
+    let mut is_told = false;
+    loop {
+        match pump.step(now) {
+            Step::Deliver(event) => is_told |= event.outcome().is_some(),
+            Step::Perform(Action::Store { writes, .. }) => {
+                let deletes = |write: &Write| matches!(write, Write::Delete { .. });
+                assert!(writes.iter().all(deletes));
+                break assert!(is_told, "killed now, nobody would ever hear of it");
+            }
+            Step::Perform(_) => {}
+            other => panic!("it is not deleted: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn nothing_is_said_before_it_is_written_down_that_it_may_have_been() {
     let mut durable = Durable::new(|_| {});
     durable.send_mail();
