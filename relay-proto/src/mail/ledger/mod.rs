@@ -4,7 +4,7 @@
 //!
 //! 1. Before the end of data is forwarded the relay [begins](Ledger::begin) the delivery: the *intent* is stored.
 //! 2. [`LedgerEvent::Begun`]: the intent is safe, and the end of data may go out. [`LedgerEvent::NotBegun`]: it is not,
-//!    and the client is to be refused for the moment (`451 4.3.0`).
+//!    and the client is to come again later, with the same delivery.
 //! 3. When the upstream has answered, or has vanished, the relay [settles](Ledger::settle) the delivery: the *outcome* is stored.
 //! 4. [`LedgerEvent::Settled`]: the outcome is safe, and the client may be told.
 //!
