@@ -192,6 +192,10 @@ impl Durable {
                 "the durable dialect is granted without PIPELINING and CHUNKING",
             ));
         }
+        if let Some(link) = self.session.link() {
+            let attached = self.session.attach(link, grant.receive_next);
+            attached.map_err(violation)?;
+        }
         self.session.set_expiry(grant.expires_in);
         self.capabilities = grant.capabilities;
         self.ledger_mark = grant.ledger_mark;

@@ -204,6 +204,38 @@ fn a_relay_whose_terms_have_changed_is_dialled_again() {
 }
 
 #[test]
+fn a_new_session_that_begins_anywhere_but_at_one_is_none() {
+    for is_known in [true, false] {
+        let mut world = if is_known {
+            known(|_| {})
+        } else {
+            World::new(|_| {})
+        };
+        world.bench.send_mail();
+        first_flight(&mut world);
+        let grant = wire::DurableGrant {
+            receive_next: 7,
+            ..world.terms.clone()
+        };
+        let durable = Some(grant);
+        let limits = Limits::default();
+        let granted = Granted { limits, durable };
+        world
+            .bench
+            .says(&Message::AuthenticateResponse(Ok(granted)));
+        let broken = |event: &Event| {
+            matches!(
+                event,
+                Event::Disconnected {
+                    error: Some(Error::Protocol(_))
+                }
+            )
+        };
+        assert!(world.has(broken), "{:?}", world.bench.events);
+    }
+}
+
+#[test]
 fn the_session_is_told_after_the_key_was_accepted() {
     let mut world = World::new(|_| {});
     world.answers = false;
