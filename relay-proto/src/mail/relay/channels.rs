@@ -311,12 +311,12 @@ impl Relay {
                 };
                 (None, Ending::Failed(error))
             }
+            // As a reply it would name no time to come back either.
             Loss::NotOpened | Loss::BetweenCommands | Loss::Unanswered if !may_reply => {
-                let permanent = refusal.is_some_and(Reply::is_permanent);
                 let error = ChannelError {
                     error: format!("nothing was delivered: {server}"),
                     code: Some(refusal.map_or(451, |reply| reply.code().as_u16())),
-                    retry_after: retry_after.filter(|_| !permanent),
+                    retry_after: None,
                 };
                 (None, Ending::Failed(error))
             }

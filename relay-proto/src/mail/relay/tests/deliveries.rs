@@ -186,7 +186,7 @@ fn before_the_end_of_data_a_lost_upstream_leaves_nothing_in_the_ledger() {
     let (mut rig, mut peer, channel, upstream) = addressed(pooled());
     rig.lose(upstream);
     peer.talk(&mut rig);
-    assert_eq!(peer.hears(channel), "[error 451, later]");
+    assert_eq!(peer.hears(channel), "[error 451]");
     rig.stored(Ok(()));
     let deleted = rig.stored(Ok(()));
     assert!(matches!(deleted[..], [Write::Delete { .. }]), "{deleted:?}");
