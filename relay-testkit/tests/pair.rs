@@ -194,3 +194,38 @@ fn messages_share_connections_and_what_a_server_does_between_them_is_not_noticed
     }
     assert!(worn_out > 0, "some were told 421 at MAIL");
 }
+
+/// Each time at which the client says something new on its link of this number, from the opening of that link to the report
+/// that the message on it is delivered: a wait for the relay lies between one and the next.
+fn times_to_speak(trace: &Trace, link: u64) -> Vec<String> {
+    let sends = format!("client sends on out-{link}: ");
+    let lines = trace.lines();
+    let told = |line: &&String| {
+        line.contains(&sends) && !line.contains("Acknowledgement") && !line.contains("CLOSED")
+    };
+    let mut times: Vec<String> = lines
+        .iter()
+        .filter(told)
+        .map(|line| line[..12].to_owned())
+        .collect();
+    times.dedup();
+    times
+}
+
+#[test]
+fn a_message_on_a_new_link_costs_one_round_trip_where_the_relay_is_known() {
+    let trace = Trace::kept();
+    let mut world = World::new(&plan(7), trace.clone(), |_| {});
+    // The first link ever, one on which the session goes on, and one on which it has expired.
+    for (number, pause, expected) in [(0, 10, 2), (1, 600, 1), (2, 10, 1)] {
+        submit(&mut world, number, &["bob@example.net"], b"x\r\n");
+        world.settle_all(10 * SECOND);
+        world.run_for(pause * SECOND);
+        let times = times_to_speak(&trace, number);
+        assert_eq!(times.len(), expected, "link {number}: {times:?}");
+    }
+    let lines = trace.lines();
+    let resumed = |line: &&String| line.contains("client says SessionResumed");
+    assert_eq!(lines.iter().filter(resumed).count(), 1);
+    assert_eq!(world.oracle.borrow().taken.len(), 3);
+}

@@ -29,6 +29,8 @@ impl Verdict {
         match error {
             SendError::Failed(error) => match error {
                 Error::Authentication(_) => Self::Denied,
+                // The relay was reached, and could not hand the message on.
+                Error::Channel(error) if error.code == Some(451) => Self::Refused,
                 Error::Connection(_)
                 | Error::Channel(_)
                 | Error::Timeout(_)
@@ -59,7 +61,24 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use relay_proto::mail::{client::Timeout, wire::Denied};
+    use relay_proto::mail::{
+        client::Timeout,
+        wire::{ChannelError, Denied},
+    };
+
+    #[test]
+    fn a_message_the_relay_could_not_hand_on_is_refused() {
+        let of = |code| {
+            Verdict::of(&SendError::Failed(Error::Channel(ChannelError {
+                error: "nothing was delivered".into(),
+                code,
+                retry_after: None,
+            })))
+        };
+        assert_eq!(of(Some(451)), Verdict::Refused);
+        assert_eq!(of(Some(421)), Verdict::Unreachable);
+        assert_eq!(of(None), Verdict::Unreachable);
+    }
 
     #[test]
     fn doubt_covers_its_reason() {

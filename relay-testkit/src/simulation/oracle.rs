@@ -49,7 +49,12 @@ pub struct Fate {
 struct Transaction {
     number: u64,
     answered: bool,
+    /// How far the relay's clock had jumped when it began.
+    relay_ahead: i64,
 }
+
+/// What counts as the server's silence for good: a minute less than a relay waits for its final reply, in nanoseconds.
+const FINAL_REPLY: i64 = 9 * 60 * 1_000_000_000;
 
 /// Sees everything and judges it.
 pub struct Oracle {
@@ -66,11 +71,13 @@ pub struct Oracle {
     unstored: Vec<(u64, Option<BatchId>)>,
     /// The last batch the relay has asked for.
     pub(super) last_batch: Option<BatchId>,
-    /// The relay's disk has failed it last. Where it dies so, the next one does not know how far it had counted, and disowns
-    /// what was said of its ledger last.
-    failing: bool,
-    /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old.
+    /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old, whose
+    /// last words may still be on their way.
     unaware: bool,
+    /// The client has dialled since: who answers it there is the new one.
+    has_dialled: bool,
+    /// How far the relay's clock has jumped, in nanoseconds.
+    relay_ahead: i64,
     /// What the server has taken, in order.
     pub taken: Vec<Bytes>,
     /// How many connections the server was opened.
@@ -91,8 +98,9 @@ impl Oracle {
             transactions: BTreeMap::new(),
             unstored: Vec::new(),
             last_batch: None,
-            failing: false,
             unaware: false,
+            has_dialled: false,
+            relay_ahead: 0,
             taken: Vec::new(),
             connections: 0,
             worn_out: 0,
@@ -125,7 +133,8 @@ impl Oracle {
         let (strict, unaware) = (self.strict, self.unaware);
         let endless = self.endless;
         match event {
-            Event::Authenticated { .. } => self.unaware = false,
+            Event::Connecting => self.has_dialled = true,
+            Event::Authenticated { .. } => self.unaware &= !self.has_dialled,
             Event::Queued { id, .. } => {
                 let (number, fate) = self.fate(*id);
                 assert!(!fate.accepted, "message {number} is accepted once");
@@ -214,6 +223,7 @@ impl Oracle {
             let transaction = Transaction {
                 number,
                 answered: false,
+                relay_ahead: self.relay_ahead,
             };
             self.transactions.insert(link, transaction);
         }
@@ -289,13 +299,13 @@ impl Oracle {
         }
     }
 
-    /// The relay has waited for the server for as long as anyone can be asked to.
-    pub(super) fn server_silent(&mut self) {
-        let waiting: Vec<u64> = self
-            .transactions
-            .values()
-            .map(|transaction| transaction.number)
-            .collect();
+    /// The relay's clock jumps. To it the server has been silent for all that time, jumps before included, and it may have
+    /// given up on it.
+    pub(super) fn relay_clock_jumps(&mut self, by: i64) {
+        self.relay_ahead += by;
+        let silent = |waits: &&Transaction| self.relay_ahead - waits.relay_ahead > FINAL_REPLY;
+        let waiting = self.transactions.values().filter(silent);
+        let waiting: Vec<u64> = waiting.map(|waits| waits.number).collect();
         for number in waiting {
             self.excuse(number);
         }
@@ -314,7 +324,6 @@ impl Oracle {
 
     /// The storage has answered. What it failed to store is in no batch before the next.
     pub(super) fn relay_stored(&mut self, batch: BatchId, is_stored: bool) {
-        self.failing = !is_stored;
         if is_stored {
             self.unstored.retain(|(_, read)| Some(batch) <= *read);
         } else {
@@ -326,8 +335,7 @@ impl Oracle {
 
     /// The relay was killed, and has lost its ledger with it or not.
     pub(super) fn relay_died(&mut self, ledger_is_left: bool) {
-        let has_failed = std::mem::take(&mut self.failing);
-        let numbers: Vec<u64> = if ledger_is_left && !has_failed {
+        let numbers: Vec<u64> = if ledger_is_left {
             let transactions = std::mem::take(&mut self.transactions);
             let busy = transactions
                 .into_values()
@@ -339,6 +347,7 @@ impl Oracle {
             self.transactions.clear();
             self.unstored.clear();
             self.unaware = true;
+            self.has_dialled = false;
             self.fates.keys().copied().collect()
         };
         for number in numbers {

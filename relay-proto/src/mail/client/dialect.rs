@@ -1,10 +1,11 @@
 //! Which of the two dialects a client speaks, with what is under way in it.
 
 use super::{
-    Client, Error, base::Channel, durable::Durable, settlement::Delivery, spool::is_written_down,
+    Client, Error, ahead::Terms, base::Channel, durable::Durable, sending::unspecific,
+    settlement::Delivery, spool::is_written_down,
 };
 use crate::{
-    Deadline, Frame, Time,
+    CloseCode, Deadline, Frame, Time,
     mail::{
         DeliveryId,
         wire::{self, DurableGrant, DurableRequest},
@@ -54,6 +55,14 @@ impl Dialect {
         }
     }
 
+    /// Whether something may be said that the relay has not granted yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        match self {
+            Self::Base(_) => false,
+            Self::Durable(durable) => durable.is_ahead(),
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Deadline> {
         match self {
             Self::Base(channel) => channel.deadline(),
@@ -66,8 +75,9 @@ impl Dialect {
         match core::mem::take(self) {
             Self::Base(mut channel) => channel.abandon().into_iter().collect(),
             Self::Durable(durable) => durable
-                .into_entries()
-                .map(|entry| {
+                .into_sendings()
+                .map(|sending| {
+                    let entry = sending.into_entry();
                     let may_be_delivered = entry.item.sent_under.is_some();
                     (entry, may_be_delivered)
                 })
@@ -100,21 +110,56 @@ impl Client {
         grant: Option<DurableGrant>,
     ) -> Result<(), wire::Violation> {
         let Some(grant) = grant.filter(|_| self.config.durable) else {
-            self.give_up_session(Some("the relay has no sessions any more".into()));
+            self.choose_base(now);
             return Ok(());
         };
         let Some(link) = self.uplink.link() else {
             return Ok(());
         };
+        let promised = self.promised.replace(Terms::of(now, &grant));
         if let Dialect::Durable(durable) = &mut self.dialect {
-            if durable.id() == grant.session && grant.gone.is_none() {
+            if durable.id().is_none() {
+                if !promised.is_some_and(|promised| promised.are_kept_by(&grant)) {
+                    self.give_up_session(Some("the relay's terms have changed".into()));
+                    self.dial_again(now, "the relay's terms have changed");
+                    return Ok(());
+                }
+                return self.go_on_granted(now, grant);
+            }
+            if durable.id() == Some(grant.session) && grant.gone.is_none() {
                 return self.resume(now, link, grant);
             }
+            // A relay that says so passes over what went ahead.
             self.give_up_session(grant.gone.clone());
         }
         let durable = Durable::granted(now, link, grant, &self.config)?;
         self.dialect = Dialect::Durable(Box::new(durable));
         Ok(())
+    }
+
+    /// The relay speaks the base dialect on this link.
+    fn choose_base(&mut self, now: Time) {
+        self.promised = None;
+        let Dialect::Durable(durable) = &self.dialect else {
+            return;
+        };
+        let (is_new, went_ahead) = (durable.id().is_none(), durable.went_ahead());
+        let why = "the relay has no sessions any more";
+        if is_new {
+            // What is no text means nothing in the base dialect.
+            self.take_back_ahead(true);
+        } else {
+            self.give_up_session(Some(why.into()));
+        }
+        if went_ahead {
+            self.dial_again(now, why);
+        }
+    }
+
+    /// Leaves a link on which something went ahead that the relay cannot make sense of, for a new one.
+    fn dial_again(&mut self, now: Time, why: &str) {
+        self.uplink.close(CloseCode::NORMAL, why);
+        self.link_lost(now, Error::Channel(unspecific(why.into())), None);
     }
 
     /// What the relay says in the dialect of this link.

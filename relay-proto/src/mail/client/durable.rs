@@ -1,6 +1,11 @@
 //! The durable dialect: a session with a relay, and a channel of it for each submission under way.
 
-use super::{ClientConfig, Timeouts, settlement::Delivery, submission::Work};
+use super::{
+    ClientConfig, Timeouts,
+    ahead::{Allowance, Terms},
+    settlement::Delivery,
+    submission::Work,
+};
 use crate::{
     CloseCode, Deadline, Frame, LinkId, Time,
     channels::{Channels, ChannelsConfig},
@@ -42,8 +47,11 @@ const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// A session and what is under way in it.
 #[derive(Debug)]
 pub(super) struct Durable {
-    id: SessionId,
-    session: Session,
+    /// None: it is not granted yet.
+    id: Option<SessionId>,
+    pub(super) session: Session,
+    /// How much may be said on the present link before it is granted to go on there; none: it is granted.
+    pub(super) ahead: Option<Allowance>,
     channels: Channels,
     /// By channel, in the order of sending.
     sendings: BTreeMap<u64, Sending>,
@@ -120,35 +128,61 @@ impl Durable {
         grant: DurableGrant,
         config: &ClientConfig,
     ) -> Result<Self, Violation> {
-        let mut session = Session::new(now, grant.expires_in, RetentionLimits::default());
-        session
-            .attach(link, grant.receive_next)
-            .map_err(violation)?;
-        let granted = usize::try_from(grant.max_channels).unwrap_or(usize::MAX);
+        let mut durable = Self::new(now, link, &Terms::of(now, &grant), config)?;
+        durable.id = Some(grant.session);
+        durable.take_terms(now, grant)?;
+        Ok(durable)
+    }
+
+    /// A session in which nothing is sent yet, on this link and under these terms.
+    pub(super) fn new(
+        now: Time,
+        link: LinkId,
+        terms: &Terms,
+        config: &ClientConfig,
+    ) -> Result<Self, Violation> {
+        let mut session = Session::new(now, Duration::MAX, RetentionLimits::default());
+        session.attach(link, 1).map_err(violation)?;
+        let granted = usize::try_from(terms.max_channels).unwrap_or(usize::MAX);
         let most = config.max_channels.max(1).min(granted);
         let channels = Channels::new(ChannelsConfig {
             max_channels: most,
-            window: grant.window,
-            peer_window: grant.window,
+            window: terms.window,
+            peer_window: terms.window,
             frame: CHUNK + OVERHEAD,
             ..ChannelsConfig::default()
         });
-        let mut durable = Self {
-            id: grant.session,
+        Ok(Self {
+            id: None,
             session,
+            ahead: None,
             channels,
             sendings: BTreeMap::new(),
             most,
-            capabilities: Capabilities::default(),
-            ledger_mark: String::new(),
+            capabilities: terms.capabilities.clone(),
+            ledger_mark: terms.ledger_mark.clone(),
             heartbeat: SHORTEST_HEARTBEAT,
             beat_at: now,
             draining: None,
             got_through: (0, 1),
             fruitless_links: 0,
-        };
-        durable.take_terms(now, grant)?;
-        Ok(durable)
+        })
+    }
+
+    /// The relay grants what went ahead. All patience begins now. What was sent has come to this relay and to no other, so its
+    /// ledger is the one to ask.
+    pub(super) fn granted_now(
+        &mut self,
+        now: Time,
+        grant: DurableGrant,
+        timeouts: &Timeouts,
+    ) -> Result<(), Violation> {
+        self.id = Some(grant.session);
+        self.go_on(now, grant, timeouts)?;
+        for sending in self.sendings.values_mut() {
+            sending.mark.clone_from(&self.ledger_mark);
+        }
+        Ok(())
     }
 
     /// What holds on this link.
@@ -157,6 +191,10 @@ impl Durable {
             return Err(violation(
                 "the durable dialect is granted without PIPELINING and CHUNKING",
             ));
+        }
+        if let Some(link) = self.session.link() {
+            let attached = self.session.attach(link, grant.receive_next);
+            attached.map_err(violation)?;
         }
         self.session.set_expiry(grant.expires_in);
         self.capabilities = grant.capabilities;
@@ -176,8 +214,18 @@ impl Durable {
         timeouts: &Timeouts,
     ) -> Result<(), Violation> {
         let receive_next = grant.receive_next;
-        self.take_terms(now, grant)?;
         self.session.attach(link, receive_next).map_err(violation)?;
+        self.go_on(now, grant, timeouts)
+    }
+
+    fn go_on(
+        &mut self,
+        now: Time,
+        grant: DurableGrant,
+        timeouts: &Timeouts,
+    ) -> Result<(), Violation> {
+        self.take_terms(now, grant)?;
+        self.ahead = None;
         for sending in self.sendings.values_mut() {
             sending.until = now.after(sending.patience(timeouts));
         }
@@ -190,8 +238,9 @@ impl Durable {
         if self.sendings.is_empty() {
             self.session.handle_timeout(now);
         }
-        (!self.session.is_gone()).then(|| DurableRequest::Resume {
-            session: self.id,
+        let session = self.id.filter(|_| !self.session.is_gone())?;
+        Some(DurableRequest::Resume {
+            session,
             receive_next: self.session.receive_next(),
         })
     }
@@ -218,9 +267,10 @@ impl Durable {
         if let Some(link) = self.session.link() {
             self.session.detach(now, link);
         }
+        self.ahead = None;
     }
 
-    pub(super) const fn id(&self) -> SessionId {
+    pub(super) const fn id(&self) -> Option<SessionId> {
         self.id
     }
 
@@ -323,8 +373,13 @@ impl Durable {
     }
 
     /// Everything under way, in the order of its sending.
-    pub(super) fn into_entries(self) -> impl DoubleEndedIterator<Item = Entry<Delivery>> {
-        self.sendings.into_values().map(Sending::into_entry)
+    pub(super) fn into_sendings(self) -> impl DoubleEndedIterator<Item = Sending> {
+        self.sendings.into_values()
+    }
+
+    /// The submissions under way.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<Delivery>> {
+        self.sendings.values().map(|sending| &sending.entry)
     }
 
     fn say(&mut self, word: &Word) {
@@ -405,7 +460,8 @@ impl Durable {
         while let Some((channel, bytes)) = self.channels.poll_grant() {
             self.say(&Word::Credit { channel, bytes });
         }
-        while uplink.unwritten_bytes() < WINDOW {
+        let takes_a_frame = |ahead: Option<Allowance>| ahead.is_none_or(Allowance::takes_a_frame);
+        while uplink.unwritten_bytes() < WINDOW && takes_a_frame(self.ahead) {
             self.fill(now, &may_speak, timeouts);
             if let Some(body) = self.channels.poll(self.session.room()) {
                 self.session
@@ -415,6 +471,9 @@ impl Durable {
             let Some(frame) = self.session.poll_frame() else {
                 return;
             };
+            if let Some(ahead) = &mut self.ahead {
+                ahead.spend(frame.len());
+            }
             uplink.send(Frame::Binary(frame));
             self.beat_at = now.after(self.heartbeat);
         }
@@ -445,8 +504,15 @@ impl Durable {
 
     // ---- time ----
 
+    /// Whether there is a link on which the relay is known to go on; before that it is the link's clock that counts.
+    fn is_on_a_link(&self) -> bool {
+        self.session.link().is_some() && self.ahead.is_none()
+    }
+
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.session.link()?;
+        if !self.is_on_a_link() {
+            return None;
+        }
         let sendings = self.sendings.values().map(|sending| {
             let past = sending.conversation.is_past_end_of_data();
             Some(Deadline {
@@ -463,7 +529,7 @@ impl Durable {
 
     /// Shows life where it is time to.
     pub(super) fn beat(&mut self, now: Time) {
-        if self.session.link().is_some() && self.beat_at <= now {
+        if self.is_on_a_link() && self.beat_at <= now {
             self.session.beat();
             self.beat_at = now.after(self.heartbeat);
         }
@@ -471,7 +537,9 @@ impl Durable {
 
     /// A channel whose time is over.
     pub(super) fn overdue(&self, now: Time) -> Option<u64> {
-        self.session.link()?;
+        if !self.is_on_a_link() {
+            return None;
+        }
         let mut sendings = self.sendings.iter();
         sendings
             .find(|(_, sending)| sending.until <= now)

@@ -39,6 +39,7 @@ impl Client {
                     durable,
                 }));
                 self.enter(now, ConnectionState::Authenticating);
+                self.go_ahead(now, durable);
             }
             Change::Frame(frame) if self.state.is_authenticated() => {
                 self.handle_dialect_frame(now, frame);
@@ -78,14 +79,14 @@ impl Client {
     fn handle_authentication(&mut self, now: Time, answer: Result<wire::Granted, Denied>) {
         match answer {
             Ok(granted) => {
-                if let Err(violation) = self.choose_dialect(now, granted.durable) {
-                    return self.break_with_relay(now, violation);
-                }
                 self.limits = granted.limits;
                 self.uplink.authenticated(now);
                 self.enter(now, ConnectionState::Authenticated);
                 let limits = granted.limits;
                 self.events.push_back(Event::Authenticated { limits });
+                if let Err(violation) = self.choose_dialect(now, granted.durable) {
+                    return self.break_with_relay(now, violation);
+                }
                 self.enter_channels(now);
             }
             Err(denied) => {
@@ -131,6 +132,7 @@ impl Client {
         });
         let is_permanent = error.is_permanent();
         let mut hint = hint;
+        self.fall_behind(now, &error);
         match &mut self.dialect {
             Dialect::Base(channel) => match channel.abandon() {
                 Some((entry, true)) => self.in_doubt(entry, error.clone()),

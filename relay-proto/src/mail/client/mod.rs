@@ -1,6 +1,7 @@
 //! The mail client: takes submissions, keeps one link to a relay while there is something to send, and
 //! settles every submission exactly once.
 
+mod ahead;
 mod base;
 mod config;
 mod dialect;
@@ -32,6 +33,7 @@ use crate::{
     mail::{DeliveryId, wire::Limits},
     outbox::{Entry, Outbox},
 };
+use ahead::Terms;
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
 use dialect::Dialect;
@@ -51,6 +53,8 @@ pub struct Client {
     uplink: Uplink,
     outbox: Outbox<Delivery>,
     dialect: Dialect,
+    /// What the relay has granted last, where it may be trusted to grant it again.
+    promised: Option<Terms>,
     /// How many submissions may be under way at once, where there is more than one channel.
     abreast: usize,
     /// None: what is accepted is held in memory only.
@@ -97,6 +101,7 @@ impl Client {
             uplink: Uplink::new(config.uplink()),
             outbox: Outbox::new(config.queue),
             dialect: Dialect::default(),
+            promised: None,
             abreast: config.max_channels.max(1),
             config,
             spool: None,
@@ -293,7 +298,7 @@ impl Client {
         self.outbox.promote(now);
         let writes = self.spool.as_ref().is_none_or(Spool::works);
         while writes
-            && self.state.is_authenticated()
+            && (self.state.is_authenticated() || self.dialect.is_ahead())
             && self.dialect.has_vacancy(self.abreast)
             && let Some(entry) = self.take_acceptable()
         {

@@ -69,6 +69,25 @@ impl Client {
         Ok(())
     }
 
+    /// The relay has granted the session in which something went ahead.
+    pub(super) fn go_on_granted(
+        &mut self,
+        now: Time,
+        grant: DurableGrant,
+    ) -> Result<(), Violation> {
+        let timeouts = self.config.timeouts;
+        let mark = grant.ledger_mark.clone();
+        if let Some(durable) = self.durable() {
+            durable.granted_now(now, grant, &timeouts)?;
+        }
+        if let (Dialect::Durable(durable), Some(spool)) = (&self.dialect, &mut self.spool) {
+            for entry in durable.entries() {
+                spool.note_mark(entry, mark.clone());
+            }
+        }
+        Ok(())
+    }
+
     /// The states a session that goes on passes through on a new link.
     pub(super) fn enter_channels(&mut self, now: Time) {
         let Some(durable) = self.durable() else {
@@ -351,7 +370,7 @@ impl Client {
     }
 }
 
-const fn unspecific(error: String) -> ChannelError {
+pub(super) const fn unspecific(error: String) -> ChannelError {
     ChannelError {
         error,
         code: None,

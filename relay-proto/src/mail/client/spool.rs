@@ -68,6 +68,26 @@ impl Spool {
         })
     }
 
+    /// Writes down that a submission may have been sent to a relay whose ledger stood here, if not earlier.
+    pub(super) fn note_mark(&mut self, entry: &Entry<Delivery>, mark: String) {
+        let earlier = entry.item.sent_under.clone();
+        self.note(entry, false, earlier.or(Some(mark)));
+    }
+
+    fn note(&mut self, entry: &Entry<Delivery>, under_way: bool, sent_under: Option<String>) {
+        let progress = Progress {
+            under_way,
+            sent_again: entry.item.sent_again,
+            retries: entry.item.retries.attempt(),
+            concluded: entry.item.concluded,
+            sent_under,
+        };
+        if self.kept.get(&entry.item.id) != Some(&progress) {
+            self.kept.insert(entry.item.id, progress);
+            self.recorder.change(entry.item.id);
+        }
+    }
+
     /// Takes a submission that has reached the disk.
     fn arrived(&mut self, delivery: DeliveryId) -> Option<Entry<Delivery>> {
         if !self.recorder.is_stored(&delivery) {
@@ -169,27 +189,15 @@ impl Client {
 
     /// Writes down how far a submission has come.
     pub(super) fn keep(&mut self, entry: &Entry<Delivery>, under_way: bool) {
-        self.note(entry, under_way, entry.item.sent_under.clone());
+        if let Some(spool) = &mut self.spool {
+            spool.note(entry, under_way, entry.item.sent_under.clone());
+        }
     }
 
     /// Writes down that a submission may have been sent to a relay whose ledger stood here, if not earlier.
     pub(super) fn keep_marked(&mut self, entry: &Entry<Delivery>, mark: String) {
-        let earlier = entry.item.sent_under.clone();
-        self.note(entry, false, earlier.or(Some(mark)));
-    }
-
-    fn note(&mut self, entry: &Entry<Delivery>, under_way: bool, sent_under: Option<String>) {
-        let Some(spool) = &mut self.spool else { return };
-        let progress = Progress {
-            under_way,
-            sent_again: entry.item.sent_again,
-            retries: entry.item.retries.attempt(),
-            concluded: entry.item.concluded,
-            sent_under,
-        };
-        if spool.kept.get(&entry.item.id) != Some(&progress) {
-            spool.kept.insert(entry.item.id, progress);
-            spool.recorder.change(entry.item.id);
+        if let Some(spool) = &mut self.spool {
+            spool.note_mark(entry, mark);
         }
     }
 

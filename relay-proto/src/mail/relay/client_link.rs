@@ -21,7 +21,7 @@ pub(super) const EARLY_LIMIT: usize = 64 * 1024;
 /// The largest frame taken from a client that is served.
 pub(super) const FRAME_LIMIT: usize = 1024 * 1024;
 /// The most frames kept that came before the key was decided.
-const EARLY_FRAMES: usize = 16;
+const EARLY_FRAMES: usize = 64;
 /// Replies waiting for the client's socket, in bytes, above which nothing is read from it.
 const REPLIES_HIGH_WATER: usize = 64 * 1024;
 

@@ -13,7 +13,7 @@ use crate::{
         DeliveryId,
         wire::{Word, encode_word},
     },
-    session::SessionId,
+    session::{SessionFrame, SessionId},
 };
 use alloc::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
@@ -35,6 +35,9 @@ pub(super) struct DurableFront {
     numbers: BTreeMap<ChannelId, u64>,
     /// Whether the client was told that the relay is about to end.
     pub(super) is_draining: bool,
+    /// The client has asked for another session, which is gone, and may have sent the next frames of that one without waiting.
+    /// They are passed over; it begins anew with the first.
+    pub(super) awaits_first: bool,
 }
 
 enum Place {
@@ -61,7 +64,21 @@ impl DurableFront {
             places: BTreeMap::new(),
             numbers: BTreeMap::new(),
             is_draining: false,
+            awaits_first: false,
         }
+    }
+
+    /// Whether the frame is the next one of a session that is gone.
+    pub(super) fn passes_over(&mut self, message: &Bytes) -> bool {
+        if self.awaits_first {
+            match SessionFrame::decode(message) {
+                Ok(SessionFrame::Numbered { seq: 1, .. }) => self.awaits_first = false,
+                Ok(_) => return true,
+                // The session says what is wrong with it.
+                Err(_) => {}
+            }
+        }
+        false
     }
 
     pub(super) fn say_word(&mut self, word: &Word, output: &mut Output) {

@@ -86,7 +86,8 @@ impl Relay {
             buffer: usize::MAX,
             ..ChannelsConfig::default()
         };
-        let front = DurableFront::new(opened.id, link, peer, Arc::clone(policy), config);
+        let mut front = DurableFront::new(opened.id, link, peer, Arc::clone(policy), config);
+        front.awaits_first = gone.is_some();
         self.fronts.sessions.insert(opened.id, front);
         Some((opened.id, self.durable_grant(policy, opened.id, 1, gone)))
     }
@@ -144,6 +145,10 @@ impl Relay {
         let Frame::Binary(message) = frame else {
             return Err(broken("a text message in a session, where all are binary"));
         };
+        let front = self.fronts.sessions.get_mut(&id);
+        if front.is_some_and(|front| front.passes_over(message)) {
+            return Ok(());
+        }
         self.output.stirred.insert(id);
         let arrived = self.sessions.update(id, |session, ()| {
             let delivery = session.handle_frame(link, message)?;

@@ -268,7 +268,7 @@ fn frames_that_come_while_the_key_is_decided_are_kept_within_bounds() {
     let mut rig = Rig::new(config());
     rig.accept(CLIENT);
     rig.authenticate(CLIENT);
-    for _ in 0..17 {
+    for _ in 0..65 {
         rig.send(CLIENT, &Message::ChannelOpen);
     }
     assert_eq!(rig.close_code(CLIENT), Some(CloseCode::POLICY_VIOLATION));

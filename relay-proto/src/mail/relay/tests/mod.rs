@@ -4,6 +4,7 @@ mod access;
 mod channels;
 mod deliveries;
 mod draining;
+mod early;
 mod every_input;
 mod flights;
 mod links;

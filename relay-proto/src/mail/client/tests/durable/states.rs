@@ -110,7 +110,7 @@ fn frames(world: &World) -> Vec<Frame> {
 #[test]
 fn every_state_with_a_session_withstands_every_input() {
     type Reach = fn(&mut World);
-    let reach: [(ConnectionState, Reach); 7] = [
+    let reach: [(ConnectionState, Reach); 8] = [
         (ConnectionState::Disconnected, |world| {
             world.bench.send_mail();
             world.settle();
@@ -153,6 +153,18 @@ fn every_state_with_a_session_withstands_every_input() {
             world.settle();
             world.cut();
             world.reconnect();
+            let link = world.bench.link();
+            world.bench.input(Input::Opened { link });
+        }),
+        // The same in a session that nobody has granted yet.
+        (ConnectionState::Authenticating, |world| {
+            world.bench.send_mail();
+            world.settle();
+            world.bench.elapse("idle");
+            world.settle();
+            world.bench.now = world.bench.now.after(600 * SECOND);
+            world.bench.send_mail();
+            world.bench.run();
             let link = world.bench.link();
             world.bench.input(Input::Opened { link });
         }),

@@ -7,7 +7,7 @@ use crate::{
         Outcome,
         wire::{DurableGrant, DurableRequest, Word, decode_word, encode_word},
     },
-    session::{Body, RetentionLimits, Session, SessionId},
+    session::{Body, RetentionLimits, Session, SessionFrame, SessionId},
     smtp::{Capabilities, Size},
 };
 use alloc::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub(super) struct Far {
     pub(super) session: Session,
     pub(super) channels: Channels,
     pub(super) sendings: BTreeMap<u64, Incoming>,
+    /// What comes before the first frame is for a session that is gone.
+    awaits_first: bool,
 }
 
 /// What a client sends on a channel.
@@ -50,6 +52,10 @@ pub(super) struct World {
     pub(super) final_reply: &'static str,
     /// Links break at frames that hold these bytes.
     pub(super) breaks_at: Option<&'static str>,
+    /// The relay does all it does, and nothing it says arrives.
+    pub(super) is_mute: bool,
+    /// What the relay says to the key instead of granting it.
+    pub(super) denial: Option<Denied>,
 }
 
 pub(super) fn answered(text: &str) -> Outcome {
@@ -97,6 +103,8 @@ impl World {
             reads: true,
             final_reply: "250 2.0.0 queued",
             breaks_at: None,
+            is_mute: false,
+            denial: None,
         }
     }
 
@@ -167,6 +175,15 @@ impl World {
             Frame::Binary(message) => {
                 let link = self.link();
                 let Some(far) = &mut self.far else { return };
+                if far.awaits_first
+                    && !matches!(
+                        SessionFrame::decode(message),
+                        Ok(SessionFrame::Numbered { seq: 1, .. })
+                    )
+                {
+                    return;
+                }
+                far.awaits_first = false;
                 if let Some(delivery) = far.session.handle_frame(link, message).unwrap() {
                     far.session.take_over(delivery.seq);
                     self.take(delivery.body);
@@ -188,6 +205,10 @@ impl World {
     fn authenticate(&mut self, request: Option<DurableRequest>) {
         self.asked.push(request);
         self.links += 1;
+        if let Some(denied) = self.denial.take() {
+            self.far = None;
+            return self.bench.says(&Message::AuthenticateResponse(Err(denied)));
+        }
         let mut granted = Granted::default();
         let link = self.link();
         if let (true, Some(request)) = (self.durable, request) {
@@ -218,6 +239,7 @@ impl World {
                     ),
                     channels: Channels::new(config),
                     sendings: BTreeMap::new(),
+                    awaits_first: grant.gone.is_some(),
                 });
             }
             let far = self.far.as_mut().unwrap();
@@ -226,7 +248,9 @@ impl World {
             grant.receive_next = far.session.receive_next();
             granted.durable = Some(grant);
         }
-        self.bench.says(&Message::AuthenticateResponse(Ok(granted)));
+        if !self.is_mute {
+            self.bench.says(&Message::AuthenticateResponse(Ok(granted)));
+        }
     }
 
     fn take(&mut self, body: Body<Bytes>) {
@@ -332,7 +356,7 @@ impl World {
         let Some(far) = &mut self.far else {
             return false;
         };
-        if far.session.link().is_none() {
+        if far.session.link().is_none() || self.is_mute {
             return false;
         }
         while let Some((channel, bytes)) = far.channels.poll_grant() {
