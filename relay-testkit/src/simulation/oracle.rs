@@ -4,13 +4,14 @@
 //! before and the client was told to send again. In the durable dialect a doubt is true only where state about that message
 //! was really lost: by a mail server that vanished, or a relay that came back without its ledger.
 
+use super::network::CLIENTS;
 use bytes::Bytes;
 use relay_proto::{
     LinkId,
     mail::client::{Error, Event, SubmissionId},
     storage::BatchId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a message ended, as the client says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +22,20 @@ pub enum Verdict {
     Failed,
     /// Nobody knows.
     InDoubt,
+    /// It was handed back: it is not delivered, and nobody is to deliver it any more.
+    HandedBack,
 }
 
 /// What became of a message so far.
 #[derive(Debug, Default)]
 pub struct Fate {
+    /// Whose it is.
+    host: usize,
     content: Bytes,
     /// The client has taken responsibility.
     pub accepted: bool,
+    /// The client there is now has spoken of it.
+    is_known: bool,
     /// The client's memory, or its disk, is gone, and the message with it: it will not report.
     pub forgotten: bool,
     /// How often the server has taken it.
@@ -45,6 +52,13 @@ pub struct Fate {
     doubted: bool,
 }
 
+impl Fate {
+    /// Whether nothing more is to be heard of it.
+    const fn is_told(&self) -> bool {
+        !self.accepted || self.forgotten || self.verdict.is_some()
+    }
+}
+
 /// A message a server connection is busy with.
 struct Transaction {
     number: u64,
@@ -59,7 +73,7 @@ pub struct Oracle {
     pub(super) endless: bool,
     /// The messages by their numbers.
     pub fates: BTreeMap<u64, Fate>,
-    ids: BTreeMap<SubmissionId, u64>,
+    ids: BTreeMap<(usize, SubmissionId), u64>,
     transactions: BTreeMap<LinkId, Transaction>,
     /// Messages whose answer the relay has read, or which it has given up. Its ledger knows as soon as a later batch than
     /// this is stored.
@@ -69,8 +83,10 @@ pub struct Oracle {
     /// The relay's disk has failed it last. Where it dies so, the next one does not know how far it had counted, and disowns
     /// what was said of its ledger last.
     failing: bool,
-    /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old.
-    unaware: bool,
+    /// The relay has lost its ledger, and these clients have not met the new one: what they still say, they say to the old.
+    unaware: BTreeSet<usize>,
+    /// The relay grants no sessions, so that there is nobody to ask.
+    is_base: bool,
     /// What the server has taken, in order.
     pub taken: Vec<Bytes>,
     /// How many connections the server was opened.
@@ -82,7 +98,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub(super) const fn new(strict: bool, endless: bool) -> Self {
+    pub(super) const fn new(strict: bool, is_base: bool, endless: bool) -> Self {
         Self {
             strict,
             endless,
@@ -92,7 +108,8 @@ impl Oracle {
             unstored: Vec::new(),
             last_batch: None,
             failing: false,
-            unaware: false,
+            unaware: BTreeSet::new(),
+            is_base,
             taken: Vec::new(),
             connections: 0,
             worn_out: 0,
@@ -102,40 +119,46 @@ impl Oracle {
 
     // ---- the client ----
 
-    pub(super) fn submitted(&mut self, id: SubmissionId, number: u64, content: Bytes) {
-        self.ids.insert(id, number);
+    pub(super) fn submitted(&mut self, host: usize, id: SubmissionId, number: u64, content: Bytes) {
+        self.ids.insert((host, id), number);
         let fate = Fate {
+            host,
             content,
-            excused: self.unaware,
+            excused: self.is_base || self.unaware.contains(&host),
             ..Fate::default()
         };
         let before = self.fates.insert(number, fate);
         assert!(before.is_none(), "message {number} is new");
     }
 
-    fn fate(&mut self, id: SubmissionId) -> (u64, &mut Fate) {
-        let number = self.ids.get(&id);
+    fn fate(&mut self, host: usize, id: SubmissionId) -> (u64, &mut Fate) {
+        let number = self.ids.get(&(host, id));
         let number =
             *number.unwrap_or_else(|| panic!("the client speaks of an unknown submission {id}"));
         let fate = self.fates.get_mut(&number).expect("it has a number");
         (number, fate)
     }
 
-    pub(super) fn client_says(&mut self, event: &Event) {
-        let (strict, unaware) = (self.strict, self.unaware);
+    pub(super) fn client_says(&mut self, host: usize, event: &Event) {
+        let strict = self.strict;
+        let unaware = self.is_base || self.unaware.contains(&host);
         let endless = self.endless;
         match event {
-            Event::Authenticated { .. } => self.unaware = false,
+            Event::Authenticated { .. } => {
+                self.unaware.remove(&host);
+            }
             Event::Queued { id, .. } => {
-                let (number, fate) = self.fate(*id);
+                let (number, fate) = self.fate(host, *id);
                 assert!(!fate.accepted, "message {number} is accepted once");
                 fate.accepted = true;
+                fate.is_known = true;
             }
             Event::Restored { id, .. } => {
                 self.restored += 1;
-                let (number, fate) = self.fate(*id);
+                let (number, fate) = self.fate(host, *id);
                 // Its acceptance was written down and not told any more.
                 fate.accepted = true;
+                fate.is_known = true;
                 fate.excused |= fate.doubted;
                 assert!(
                     !fate.forgotten,
@@ -149,7 +172,7 @@ impl Oracle {
             Event::InDoubt {
                 id, sending_again, ..
             } => {
-                let (number, fate) = self.fate(*id);
+                let (number, fate) = self.fate(host, *id);
                 assert!(
                     !strict || fate.excused,
                     "message {number} is in doubt, and nothing about it was lost"
@@ -162,26 +185,68 @@ impl Oracle {
                 }
             }
             Event::Processed { id, .. } => {
-                self.ended(*id, Verdict::Delivered);
+                self.ended(host, *id, Verdict::Delivered);
             }
             Event::Failed { id, error } => {
                 let verdict = match error {
                     Error::InDoubt(_) => Verdict::InDoubt,
                     _ => Verdict::Failed,
                 };
-                self.ended(*id, verdict);
-                let (number, fate) = self.fate(*id);
+                self.ended(host, *id, verdict);
+                let (number, fate) = self.fate(host, *id);
+                let is_expired = matches!(error, Error::Expired { .. });
                 assert!(
-                    !endless || verdict == Verdict::InDoubt || fate.refused,
+                    !endless || verdict == Verdict::InDoubt || fate.refused || is_expired,
                     "message {number} failed, and nobody refused it: {error}"
                 );
+            }
+            Event::Terminated { left } => {
+                for unsettled in left.iter().filter(|unsettled| !unsettled.kept) {
+                    let verdict = if unsettled.in_doubt {
+                        Verdict::InDoubt
+                    } else {
+                        Verdict::HandedBack
+                    };
+                    self.ended(host, unsettled.id, verdict);
+                }
+                let left: BTreeSet<u64> = left
+                    .iter()
+                    .map(|unsettled| self.ids[&(host, unsettled.id)])
+                    .collect();
+                for (number, fate) in self.fates.iter().filter(|(_, fate)| fate.host == host) {
+                    assert!(
+                        fate.is_told() || left.contains(number),
+                        "message {number} has no end, and its client has: {fate:?}"
+                    );
+                }
             }
             _ => {}
         }
     }
 
-    fn ended(&mut self, id: SubmissionId, verdict: Verdict) {
-        let (number, fate) = self.fate(id);
+    /// What could be taken back.
+    pub(super) fn unsettled(&self) -> Vec<(usize, SubmissionId)> {
+        let is_open = |number| {
+            let fate: &Fate = &self.fates[number];
+            fate.is_known && !fate.is_told()
+        };
+        let ids = self.ids.iter();
+        ids.filter(|(_, number)| is_open(*number))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// The client has handed a submission back: it has sent none of it that it has not reported.
+    pub(super) fn taken_back(&mut self, host: usize, id: SubmissionId) {
+        let verdict = match self.fate(host, id).1.doubts {
+            0 => Verdict::HandedBack,
+            _ => Verdict::InDoubt,
+        };
+        self.ended(host, id, verdict);
+    }
+
+    fn ended(&mut self, host: usize, id: SubmissionId, verdict: Verdict) {
+        let (number, fate) = self.fate(host, id);
         assert!(
             fate.verdict.is_none(),
             "message {number} ends once: {:?}, then {verdict:?}",
@@ -192,15 +257,16 @@ impl Oracle {
             "message {number} was reported delivered and never arrived"
         );
         assert!(
-            verdict != Verdict::Failed || fate.arrived == 0,
-            "message {number} was reported failed and had arrived"
+            !matches!(verdict, Verdict::Failed | Verdict::HandedBack) || fate.arrived == 0,
+            "message {number} was reported {verdict:?} and had arrived"
         );
         fate.verdict = Some(verdict);
     }
 
     /// The client was killed; what was only in its memory is gone, or all, where its disk is gone as well.
-    pub(super) fn client_died(&mut self, disk_is_left: bool) {
-        for fate in self.fates.values_mut() {
+    pub(super) fn client_died(&mut self, host: usize, disk_is_left: bool) {
+        for fate in self.fates.values_mut().filter(|fate| fate.host == host) {
+            fate.is_known = false;
             fate.forgotten |= fate.verdict.is_none() && !disk_is_left;
         }
     }
@@ -270,8 +336,9 @@ impl Oracle {
             fate.doubts
         );
         assert!(
-            fate.verdict != Some(Verdict::Failed),
-            "message {number} was reported failed and arrives"
+            !matches!(fate.verdict, Some(Verdict::Failed | Verdict::HandedBack)),
+            "message {number} was reported {:?} and arrives",
+            fate.verdict
         );
     }
 
@@ -338,11 +405,21 @@ impl Oracle {
         } else {
             self.transactions.clear();
             self.unstored.clear();
-            self.unaware = true;
+            self.unaware.extend(CLIENTS);
             self.fates.keys().copied().collect()
         };
         for number in numbers {
             self.excuse(number);
+        }
+    }
+
+    /// The relay has come back with the other dialect. In the base one there is nobody to ask, in the other nobody who knows
+    /// what was sent in that.
+    pub(super) fn relay_converted(&mut self) {
+        self.is_base = !self.is_base;
+        self.unaware.extend(CLIENTS);
+        for fate in self.fates.values_mut() {
+            fate.excused = true;
         }
     }
 
@@ -356,21 +433,13 @@ impl Oracle {
 
     /// Whether everything that was accepted has its verdict.
     pub fn all_settled(&self) -> bool {
-        self.fates
-            .values()
-            .all(|fate| !fate.accepted || fate.forgotten || fate.verdict.is_some())
+        self.fates.values().all(Fate::is_told)
     }
 
     /// Judges what can be judged only when nothing moves any more.
     pub(super) fn at_rest(&self) {
         for (number, fate) in &self.fates {
-            if !fate.accepted || fate.forgotten {
-                continue;
-            }
-            assert!(
-                fate.verdict.is_some(),
-                "message {number} has no end: {fate:?}"
-            );
+            assert!(fate.is_told(), "message {number} has no end: {fate:?}");
         }
     }
 

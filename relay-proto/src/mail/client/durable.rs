@@ -220,6 +220,10 @@ impl Durable {
         }
     }
 
+    pub(super) fn unacknowledged_bytes(&self) -> usize {
+        self.session.unacknowledged().1
+    }
+
     pub(super) const fn id(&self) -> SessionId {
         self.id
     }
