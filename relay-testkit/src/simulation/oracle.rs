@@ -63,7 +63,12 @@ impl Fate {
 struct Transaction {
     number: u64,
     answered: bool,
+    /// How far the relay's clock had jumped when it began.
+    relay_ahead: i64,
 }
+
+/// What counts as the server's silence for good: a minute less than a relay waits for its final reply, in nanoseconds.
+const FINAL_REPLY: i64 = 9 * 60 * 1_000_000_000;
 
 /// Sees everything and judges it.
 pub struct Oracle {
@@ -80,11 +85,11 @@ pub struct Oracle {
     unstored: Vec<(u64, Option<BatchId>)>,
     /// The last batch the relay has asked for.
     pub(super) last_batch: Option<BatchId>,
-    /// The relay's disk has failed it last. Where it dies so, the next one does not know how far it had counted, and disowns
-    /// what was said of its ledger last.
-    failing: bool,
-    /// The relay has lost its ledger, and these clients have not met the new one: what they still say, they say to the old.
-    unaware: BTreeSet<usize>,
+    /// The relay has lost its ledger, and these clients have not met the new one: what they still say, they say to the old, whose
+    /// last words may still be on their way. True where the client has dialled since: who answers it there is the new one.
+    unaware: BTreeMap<usize, bool>,
+    /// How far the relay's clock has jumped, in nanoseconds.
+    relay_ahead: i64,
     /// The relay grants no sessions, so that there is nobody to ask.
     is_base: bool,
     /// What the server has taken, in order.
@@ -107,8 +112,8 @@ impl Oracle {
             transactions: BTreeMap::new(),
             unstored: Vec::new(),
             last_batch: None,
-            failing: false,
-            unaware: BTreeSet::new(),
+            unaware: BTreeMap::new(),
+            relay_ahead: 0,
             is_base,
             taken: Vec::new(),
             connections: 0,
@@ -124,7 +129,7 @@ impl Oracle {
         let fate = Fate {
             host,
             content,
-            excused: self.is_base || self.unaware.contains(&host),
+            excused: self.is_base || self.unaware.contains_key(&host),
             ..Fate::default()
         };
         let before = self.fates.insert(number, fate);
@@ -141,11 +146,17 @@ impl Oracle {
 
     pub(super) fn client_says(&mut self, host: usize, event: &Event) {
         let strict = self.strict;
-        let unaware = self.is_base || self.unaware.contains(&host);
+        let unaware = self.is_base || self.unaware.contains_key(&host);
         let endless = self.endless;
         match event {
+            Event::Connecting => {
+                if let Some(has_dialled) = self.unaware.get_mut(&host) {
+                    *has_dialled = true;
+                }
+            }
             Event::Authenticated { .. } => {
-                self.unaware.remove(&host);
+                self.unaware
+                    .retain(|other, has_dialled| *other != host || !*has_dialled);
             }
             Event::Queued { id, .. } => {
                 let (number, fate) = self.fate(host, *id);
@@ -280,6 +291,7 @@ impl Oracle {
             let transaction = Transaction {
                 number,
                 answered: false,
+                relay_ahead: self.relay_ahead,
             };
             self.transactions.insert(link, transaction);
         }
@@ -356,13 +368,13 @@ impl Oracle {
         }
     }
 
-    /// The relay has waited for the server for as long as anyone can be asked to.
-    pub(super) fn server_silent(&mut self) {
-        let waiting: Vec<u64> = self
-            .transactions
-            .values()
-            .map(|transaction| transaction.number)
-            .collect();
+    /// The relay's clock jumps. To it the server has been silent for all that time, jumps before included, and it may have
+    /// given up on it.
+    pub(super) fn relay_clock_jumps(&mut self, by: i64) {
+        self.relay_ahead += by;
+        let silent = |waits: &&Transaction| self.relay_ahead - waits.relay_ahead > FINAL_REPLY;
+        let waiting = self.transactions.values().filter(silent);
+        let waiting: Vec<u64> = waiting.map(|waits| waits.number).collect();
         for number in waiting {
             self.excuse(number);
         }
@@ -381,7 +393,6 @@ impl Oracle {
 
     /// The storage has answered. What it failed to store is in no batch before the next.
     pub(super) fn relay_stored(&mut self, batch: BatchId, is_stored: bool) {
-        self.failing = !is_stored;
         if is_stored {
             self.unstored.retain(|(_, read)| Some(batch) <= *read);
         } else {
@@ -393,8 +404,7 @@ impl Oracle {
 
     /// The relay was killed, and has lost its ledger with it or not.
     pub(super) fn relay_died(&mut self, ledger_is_left: bool) {
-        let has_failed = std::mem::take(&mut self.failing);
-        let numbers: Vec<u64> = if ledger_is_left && !has_failed {
+        let numbers: Vec<u64> = if ledger_is_left {
             let transactions = std::mem::take(&mut self.transactions);
             let busy = transactions
                 .into_values()
@@ -405,7 +415,7 @@ impl Oracle {
         } else {
             self.transactions.clear();
             self.unstored.clear();
-            self.unaware.extend(CLIENTS);
+            self.all_are_unaware();
             self.fates.keys().copied().collect()
         };
         for number in numbers {
@@ -417,10 +427,14 @@ impl Oracle {
     /// what was sent in that.
     pub(super) fn relay_converted(&mut self) {
         self.is_base = !self.is_base;
-        self.unaware.extend(CLIENTS);
+        self.all_are_unaware();
         for fate in self.fates.values_mut() {
             fate.excused = true;
         }
+    }
+
+    fn all_are_unaware(&mut self) {
+        self.unaware = CLIENTS.into_iter().map(|host| (host, false)).collect();
     }
 
     fn excuse(&mut self, number: u64) {

@@ -38,9 +38,6 @@ const MOST_ON_LINK: usize = 128 << 10;
 /// The most that waits for an upstream's.
 const MOST_ON_UPSTREAM: usize = 256 << 10;
 
-/// What counts as the server's silence for good: a minute less than a relay waits for its final reply, in nanoseconds.
-const FINAL_REPLY: i64 = 9 * 60 * 1_000_000_000;
-
 /// Everything there is.
 pub struct World {
     plan: Plan,
@@ -358,9 +355,8 @@ impl World {
             )
         });
         self.network.ahead[host] += by;
-        // To the relay the server has been silent for that long, and it may have given up on it.
-        if host == RELAY && by > FINAL_REPLY {
-            self.oracle.borrow_mut().server_silent();
+        if host == RELAY {
+            self.oracle.borrow_mut().relay_clock_jumps(by);
         }
     }
 

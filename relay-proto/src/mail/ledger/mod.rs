@@ -4,7 +4,7 @@
 //!
 //! 1. Before the end of data is forwarded the relay [begins](Ledger::begin) the delivery: the *intent* is stored.
 //! 2. [`LedgerEvent::Begun`]: the intent is safe, and the end of data may go out. [`LedgerEvent::NotBegun`]: it is not,
-//!    and the client is to be refused for the moment (`451 4.3.0`).
+//!    and the client is to come again later, with the same delivery.
 //! 3. When the upstream has answered, or has vanished, the relay [settles](Ledger::settle) the delivery: the *outcome* is stored.
 //! 4. [`LedgerEvent::Settled`]: the outcome is safe, and the client may be told.
 //!
@@ -56,8 +56,9 @@ const TABLE: &str = "ledger";
 /// What an entry takes up besides its account and its value, in bytes: about what the maps need.
 const OVERHEAD: usize = 200;
 
-/// How many numbers are left out at each restart: more than could be given away since the last that was stored.
-const RESTART_GAP: u64 = 1 << 32;
+/// How many numbers are reserved at a time: so many that a reservation is seldom written, and so few of the 64-bit numbers that a
+/// restart, which leaves out what is left of them, wastes none worth mentioning.
+const RESERVATION: u64 = 1 << 20;
 
 /// Whose delivery, and which.
 type Key = (Arc<str>, DeliveryId);
@@ -167,6 +168,8 @@ struct Register {
     id: u128,
     /// The highest number of an entry that was forgotten.
     forgotten: u64,
+    /// All numbers below this one are this run's to count with: the next run begins here.
+    reserved: u64,
 }
 
 #[derive(Debug)]
@@ -201,11 +204,11 @@ pub struct Ledger {
     register: Register,
     /// The number of the next entry, from 1.
     next: u64,
+    /// The reservation that is known to be stored. No mark is above it, so that no run after this one counts below any.
+    safe: u64,
     bytes: usize,
     /// None: in memory only.
     recorder: Option<Recorder<Item>>,
-    /// Whether the register was ever given to the recorder.
-    is_registered: bool,
     events: VecDeque<LedgerEvent>,
 }
 
@@ -219,11 +222,12 @@ impl Ledger {
             register: Register {
                 id: random.next_u128(),
                 forgotten: 0,
+                reserved: 1,
             },
             next: 1,
+            safe: 1,
             bytes: 0,
             recorder: None,
-            is_registered: false,
             events: VecDeque::new(),
         }
     }
@@ -249,18 +253,17 @@ impl Ledger {
             }
             if record.key == outcome::REGISTER {
                 ledger.register = outcome::decode_register(&record)?;
-                ledger.is_registered = true;
                 continue;
             }
             let (number, outcome) = outcome::decode_outcome(&record)?;
             let key = outcome::decode_key(&record)?;
             decoded.push((record.age, number, key, outcome));
         }
+        ledger.safe = ledger.register.reserved;
+        // Entries may have been counted beyond a reservation that was on its way to the storage with them.
         let highest = decoded.iter().map(|(_, number, ..)| *number).max();
         let highest = highest.unwrap_or(0).max(ledger.register.forgotten);
-        if ledger.is_registered || highest > 0 {
-            ledger.next = highest.saturating_add(RESTART_GAP);
-        }
+        ledger.next = ledger.safe.max(highest.saturating_add(1));
         // The oldest first, as they were settled.
         decoded.sort_by_key(|(age, number, ..)| (Reverse(*age), *number));
         for (age, number, key, outcome) in decoded {
@@ -269,9 +272,7 @@ impl Ledger {
         }
         ledger.make_room(0, 0);
         // At once, so that the marks given from now on are known after a restart, also where nothing else is stored before.
-        if !ledger.is_registered {
-            ledger.write_register();
-        }
+        ledger.reserve();
         Ok(ledger)
     }
 
@@ -285,9 +286,14 @@ impl Ledger {
     }
 
     /// Where the ledger stands, in up to 64 printable characters that mean nothing to others: every delivery that begins from now
-    /// on comes after it.
+    /// on comes after it, whatever the storage does and however often the relay restarts.
     pub fn mark(&self) -> String {
-        format!("{:032x}:{}", self.register.id, self.next)
+        let number = match self.recorder {
+            // One that lags says less, and nothing that is wrong.
+            Some(_) => self.next.min(self.safe),
+            None => self.next,
+        };
+        format!("{:032x}:{number}", self.register.id)
     }
 
     /// Whether this ledger still knows every delivery that has come to its end of data since this mark: it has forgotten none of
@@ -299,7 +305,7 @@ impl Ledger {
         let Ok(number) = number.parse() else {
             return false;
         };
-        // A number yet to come was given away by a run whose last words were not stored.
+        // A number yet to come was never given away.
         id == format!("{:032x}", self.register.id)
             && (self.register.forgotten.saturating_add(1)..=self.next).contains(&number)
     }
@@ -330,9 +336,7 @@ impl Ledger {
         };
         self.next = self.next.saturating_add(1);
         self.entries.insert(key.clone(), entry);
-        if !self.is_registered {
-            self.write_register();
-        }
+        self.reserve();
         self.change(key);
         Ok(())
     }
@@ -381,10 +385,11 @@ impl Ledger {
             });
         }
         for item in answer.keys {
-            let Item::Entry(key) = item else { continue };
-            match &answer.result {
-                Ok(()) => self.confirm(key),
-                Err(error) => self.refuse(key, error),
+            match (item, &answer.result) {
+                (Item::Register, Ok(())) => self.register_stored(),
+                (Item::Register, Err(_)) => {}
+                (Item::Entry(key), Ok(())) => self.confirm(key),
+                (Item::Entry(key), Err(error)) => self.refuse(key, error),
             }
         }
     }
@@ -502,8 +507,23 @@ impl Ledger {
         self.change(key);
     }
 
+    /// Sees to it that there are numbers to count with for some time.
+    fn reserve(&mut self) {
+        if self.register.reserved.saturating_sub(self.next) < RESERVATION / 2 {
+            self.register.reserved = self.next.saturating_add(RESERVATION);
+            self.write_register();
+        }
+    }
+
+    fn register_stored(&mut self) {
+        let recorder = self.recorder.as_ref();
+        // Where it has changed since, what of it is stored is older.
+        if recorder.is_some_and(|recorder| recorder.is_stored(&Item::Register)) {
+            self.safe = self.register.reserved;
+        }
+    }
+
     fn write_register(&mut self) {
-        self.is_registered = true;
         if let Some(recorder) = &mut self.recorder {
             recorder.change(Item::Register);
         }

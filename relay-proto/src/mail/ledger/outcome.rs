@@ -24,6 +24,7 @@ pub(super) fn encode_register(register: &Register) -> Bytes {
     Encoder::new(VERSION)
         .bytes(&register.id.to_be_bytes())
         .number(register.forgotten)
+        .number(register.reserved)
         .finish()
 }
 
@@ -33,6 +34,7 @@ pub(super) fn decode_register(record: &Record) -> Result<Register, RestoreError>
         Ok(Register {
             id: u128::from_be_bytes(id[..].try_into().map_err(|_| "the ledger's name is none")?),
             forgotten: decoder.number()?,
+            reserved: decoder.number()?,
         })
     })
 }

@@ -123,6 +123,15 @@ impl Channel {
         }
     }
 
+    /// Whether a reply of the relay's own may stand for one the upstream does not give any more. To a delivery with a name only
+    /// where MAIL or RCPT waits for it: a reply to the end of data ends it, so that one has to be in the ledger first.
+    pub(super) fn may_reply(&self) -> bool {
+        match (&self.message, &self.stage) {
+            (Some(message), Stage::Open(open)) => open.mail.is_some() || message.asked.is_some(),
+            _ => true,
+        }
+    }
+
     /// How many bytes wait here.
     pub(super) fn buffered(&self) -> usize {
         match &self.stage {

@@ -252,15 +252,27 @@ impl Relay {
             return self.channel_lost(now, id, Loss::NotOpened, &trouble);
         }
         let waits = self.upstream_waits_for_client(id);
-        let Some(open) = self.channels.get_mut(&id).and_then(Channel::open_mut) else {
+        let Some(channel) = self.channels.get_mut(&id) else {
             return;
         };
-        if waits
+        let is_named = channel.message.is_some();
+        let Some(open) = channel.open_mut() else {
+            return;
+        };
+        let is_idle = waits
             && open.session.turn() != Turn::Owner
-            && open.active.after(self.config.channel_idle_timeout) <= now
-        {
-            open.session
-                .close(reply(421, "4.4.2", "Idle for too long, closing"));
+            && open.active.after(self.config.channel_idle_timeout) <= now;
+        if is_idle && is_named {
+            // What the client sent could be on its way, and a reply be taken for that to the end of data.
+            let ending = Ending::Failed(ChannelError {
+                error: "idle for too long".into(),
+                code: Some(421),
+                retry_after: Some(self.retry_after()),
+            });
+            self.end_channel(now, id, "idle for too long", ending);
+        } else if is_idle {
+            let text = "Idle for too long, closing";
+            open.session.close(reply(421, "4.4.2", text));
             self.drive(now, id);
         }
     }
@@ -274,13 +286,12 @@ impl Relay {
 
     /// The channel has lost its upstream.
     pub(super) fn channel_lost(&mut self, now: Time, id: ChannelId, loss: Loss, trouble: &Trouble) {
-        let is_open = match self.channels.get_mut(&id) {
-            Some(channel) => {
-                channel.upstream = channel.upstream.filter(|_| loss != Loss::BetweenMessages);
-                matches!(channel.stage, Stage::Open(_))
-            }
-            None => return,
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
         };
+        channel.upstream = channel.upstream.filter(|_| loss != Loss::BetweenMessages);
+        let is_open = matches!(channel.stage, Stage::Open(_));
+        let may_reply = channel.may_reply();
         let server = format!("the mail server {} {trouble}", self.config.upstream);
         let retry_after = Some(self.retry_after());
         let refusal = match trouble {
@@ -296,6 +307,15 @@ impl Relay {
                 let error = ChannelError {
                     error: server,
                     code: Some(refusal.map_or(421, |reply| reply.code().as_u16())),
+                    retry_after: retry_after.filter(|_| !permanent),
+                };
+                (None, Ending::Failed(error))
+            }
+            Loss::NotOpened | Loss::BetweenCommands | Loss::Unanswered if !may_reply => {
+                let permanent = refusal.is_some_and(Reply::is_permanent);
+                let error = ChannelError {
+                    error: format!("nothing was delivered: {server}"),
+                    code: Some(refusal.map_or(451, |reply| reply.code().as_u16())),
                     retry_after: retry_after.filter(|_| !permanent),
                 };
                 (None, Ending::Failed(error))

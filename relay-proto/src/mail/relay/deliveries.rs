@@ -16,7 +16,7 @@ use crate::{
         ledger::{Known, LedgerEvent, NotBegun},
         wire::ChannelError,
     },
-    smtp::{ForwardPath, Reply, reply},
+    smtp::{ForwardPath, Reply},
 };
 use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 
@@ -62,7 +62,7 @@ impl Relay {
             }
             Err(NotBegun::Known) => self.defer_to_known(now, id, &key),
             Err(error @ (NotBegun::Full | NotBegun::Storage(_))) => {
-                self.refuse_for_now(now, id, &error.to_string());
+                self.refuse_unwritten(now, id, &error.to_string());
             }
         }
     }
@@ -89,23 +89,31 @@ impl Relay {
         }
     }
 
-    /// The intent cannot be written down.
-    fn refuse_for_now(&mut self, now: Time, id: ChannelId, why: &str) {
-        let Some(channel) = self.channels.get_mut(&id) else {
+    /// The end of data cannot be forwarded, for a reason that is not the upstream's. A reply would end the delivery, and the
+    /// ledger does not know that: what is left of an earlier attempt, on a link nobody has heard of for long, could still come and be
+    /// delivered beside the client's next one. So the channel ends without one, and the client tries again under the same name.
+    fn refuse_for_now(&mut self, now: Time, id: ChannelId, error: &str, why: &str) {
+        let Some(channel) = self.channels.get(&id) else {
             return;
         };
         let link = channel.owner.link;
-        if let Some(open) = channel.open_mut() {
-            let text = "The relay cannot write down what it does; try again later";
-            open.session.respond(reply(451, "4.3.0", text));
-        }
-        let upstream = channel.upstream.take();
-        let why = format!("a message cannot be written down in the ledger: {why}");
-        self.release_upstream(now, upstream, &why);
+        let ending = Ending::Failed(ChannelError {
+            error: error.into(),
+            code: Some(451),
+            retry_after: Some(self.retry_after()),
+        });
+        self.end_channel(now, id, why, ending);
+        let why = why.into();
         self.output
             .events
             .push_back(Event::ChannelFailed { link, why });
-        self.drive(now, id);
+    }
+
+    /// The intent cannot be written down.
+    fn refuse_unwritten(&mut self, now: Time, id: ChannelId, why: &str) {
+        let error = "the relay cannot write down what it does; try again later";
+        let why = format!("a message cannot be written down in the ledger: {why}");
+        self.refuse_for_now(now, id, error, &why);
     }
 
     /// Does what the ledger's news ask for; whether there were any.
@@ -126,7 +134,7 @@ impl Relay {
                     let channel = self.deliveries.remove(&key);
                     self.tell_to_retry(&key);
                     if let Some(channel) = channel {
-                        self.refuse_for_now(now, channel, &error.to_string());
+                        self.refuse_unwritten(now, channel, &error.to_string());
                     }
                 }
                 LedgerEvent::Settled { account, delivery } => {
@@ -171,7 +179,7 @@ impl Relay {
             None => (Answer::Never, None),
         };
         self.touched.extend(link.map(Timed::Link));
-        let answered = match (answer, link, &mut channel.message) {
+        match (answer, link, &mut channel.message) {
             (Answer::Later, Some(link), Some(message)) => {
                 message.is_forwarded = true;
                 let forwarded = Forwarded {
@@ -182,36 +190,33 @@ impl Relay {
                 if let FrontId::Session(session) = channel.owner.front {
                     self.output.stirred.insert(session);
                 }
-                return;
             }
-            (Answer::Now(reply), ..) => reply,
-            _ => reply(
-                451,
-                "4.4.2",
-                "Nothing was delivered: the mail server is gone",
-            ),
-        };
-        self.withdraw(key);
-        self.channel_reply(id, answered);
-        self.drive(now, id);
+            // It was refused before it was all sent, which ends it like a refusal of the whole.
+            (Answer::Now(reply), _, Some(message)) => {
+                message.reply = Some(reply.clone());
+                let rejected = message.rejected.clone();
+                let outcome = Outcome::Answered { reply, rejected };
+                self.ledger.settle(now, &key.0, key.1, outcome);
+            }
+            _ => {
+                self.withdraw(key);
+                let error = "nothing was delivered: the mail server is gone";
+                self.refuse_for_now(now, id, error, "the mail server is gone");
+            }
+        }
     }
 
-    /// The upstream has answered something; `is_final`: the end of data. Returns the reply where the channel may have it at once.
+    /// The upstream has answered something. Returns the reply where the channel may have it at once: that to the end of data,
+    /// or to what is refused before it was all sent, is written down first.
     pub(super) fn delivery_answered(
         &mut self,
         now: Time,
         link: LinkId,
-        is_final: bool,
         reply: Reply,
     ) -> Option<Reply> {
         let Some(Forwarded { key, rejected }) = self.forwarded.remove(&link) else {
             return Some(reply);
         };
-        if !is_final {
-            // It was refused before it was all sent.
-            self.withdraw(&key);
-            return Some(reply);
-        }
         let message = self
             .deliveries
             .get(&key)

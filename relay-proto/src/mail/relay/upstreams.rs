@@ -25,14 +25,13 @@ impl Relay {
         upstream.handle_bytes(bytes);
         // All replies at hand are taken before the next command goes out, so that a surplus one is noticed.
         while let Some(upstream) = self.pool.upstreams.get_mut(&link)
-            && let is_final = upstream.is_past_end_of_data()
             && let Some(news) = upstream.next_news(&self.config, now, &mut self.output)
         {
             match news {
                 News::Nothing => {}
                 News::Greeted(capabilities) => self.pool.learn(&capabilities),
                 News::Replied(reply) => {
-                    if let Some(reply) = self.delivery_answered(now, link, is_final, reply)
+                    if let Some(reply) = self.delivery_answered(now, link, reply)
                         && let Some(channel) = channel
                     {
                         self.channel_reply(channel, reply);

@@ -1,7 +1,7 @@
 //! Marks: what a ledger can say of deliveries it does not know.
 
 use super::*;
-use alloc::format;
+use alloc::{format, vec};
 
 impl Bench {
     /// A ledger that is another's, with nothing on its disk.
@@ -154,5 +154,55 @@ fn what_is_no_mark_of_this_ledger_is_not_covered() {
     ] {
         assert!(!bench.ledger.covers(nonsense), "{nonsense:?}");
     }
+    assert!(bench.ledger.covers(&mark));
+}
+
+/// The number in a mark.
+fn number(mark: &str) -> u64 {
+    mark.split_once(':').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn a_mark_given_away_while_the_disk_failed_holds_over_a_crash_and_is_not_counted_anew() {
+    let mut bench = Bench::new(LedgerLimits::default());
+    bench.deliver(1);
+    let mut marks = vec![bench.ledger.mark()];
+    for run in 0..4 {
+        bench.restart(Duration::ZERO);
+        for delivery in 0..3 {
+            bench
+                .ledger
+                .begin("alice", id(1000 + 100 * run + delivery))
+                .unwrap();
+            marks.push(bench.ledger.mark());
+        }
+        let (batch, _) = store(&mut bench.ledger).unwrap();
+        bench.ledger.handle_stored(bench.now, batch, Err(full()));
+        marks.push(bench.ledger.mark());
+    }
+    bench.restart(Duration::ZERO);
+    bench.run();
+    for mark in &marks {
+        assert!(bench.ledger.covers(mark), "{mark}");
+        assert!(number(mark) <= bench.ledger.next, "{mark}");
+    }
+    bench.deliver(2);
+    assert!(bench.ledger.entries[&("alice".into(), id(2))].number >= number(marks.last().unwrap()));
+}
+
+#[test]
+fn no_mark_is_above_the_reservation_that_is_stored() {
+    let mut bench = Bench::new(LedgerLimits::default());
+    bench.run();
+    let reserved = bench.ledger.register.reserved;
+    bench.ledger.next = reserved - 1;
+    for delivery in 0..5 {
+        bench.ledger.begin("alice", id(delivery)).unwrap();
+        assert_eq!(number(&bench.ledger.mark()), reserved);
+    }
+    bench.run();
+    assert_eq!(number(&bench.ledger.mark()), reserved + 4);
+    let mark = bench.ledger.mark();
+    bench.restart(Duration::ZERO);
     assert!(bench.ledger.covers(&mark));
 }

@@ -78,7 +78,7 @@ fn while_the_ledger_cannot_be_written_messages_are_refused_for_the_moment() {
     let (mut rig, mut peer, channel, upstream) = addressed(pooled());
     rig.stored(Err(full()));
     peer.talk(&mut rig);
-    assert!(peer.hears(channel).starts_with("451 4.3.0 "));
+    assert_eq!(peer.hears(channel), "[error 451, later]");
     let heard = rig.upstream_hears(upstream);
     assert!(!heard.contains("BDAT"), "{heard:?}");
     assert!(rig.events.contains(&Event::StorageFailed { error: full() }));
@@ -92,7 +92,7 @@ fn while_the_ledger_cannot_be_written_messages_are_refused_for_the_moment() {
     rig.upstream_hears(upstream);
     rig.upstream_says(upstream, REPLIES);
     peer.talk(&mut rig);
-    assert!(peer.hears(next).contains("451 4.3.0 "));
+    assert!(peer.hears(next).ends_with("[error 451, later]"));
     rig.upstream_says(upstream, "250 reset\r\n");
 
     rig.pass_alive(seconds(2));
@@ -186,11 +186,7 @@ fn before_the_end_of_data_a_lost_upstream_leaves_nothing_in_the_ledger() {
     let (mut rig, mut peer, channel, upstream) = addressed(pooled());
     rig.lose(upstream);
     peer.talk(&mut rig);
-    let heard = peer.hears(channel);
-    assert!(
-        heard.starts_with("451 4.4.2 ") && heard.ends_with("[closed]"),
-        "{heard:?}"
-    );
+    assert_eq!(peer.hears(channel), "[error 451, later]");
     rig.stored(Ok(()));
     let deleted = rig.stored(Ok(()));
     assert!(matches!(deleted[..], [Write::Delete { .. }]), "{deleted:?}");
@@ -200,7 +196,8 @@ fn before_the_end_of_data_a_lost_upstream_leaves_nothing_in_the_ledger() {
 }
 
 #[test]
-fn a_message_refused_before_its_end_is_not_in_the_ledger() {
+fn a_message_whose_content_is_refused_before_its_end_is_in_the_ledger_like_one_refused_at_its_end()
+{
     let mut rig = Rig::new(pooled());
     let mut peer = Peer::connect(&mut rig, 0);
     let first = peer.send(1, None);
@@ -216,11 +213,46 @@ fn a_message_refused_before_its_end_is_not_in_the_ledger() {
         heard.ends_with("451 4.3.1 no room for data\r\n"),
         "{heard:?}"
     );
-    assert!(rig.pump.machine().ledger.is_empty());
     rig.upstream_says(upstream, "250 reset\r\n");
+    // The client takes another name for the next try. What comes under this one is an old attempt, and is not delivered.
     let second = peer.send(1, None);
     peer.talk(&mut rig);
-    assert!(peer.hears(second).starts_with("[ready]"));
+    assert_eq!(peer.hears(second), "[outcome 451 4.3.1 no room for data]");
+    assert_eq!(rig.mails, 1);
+}
+
+#[test]
+fn a_message_whose_recipients_are_refused_is_not_in_the_ledger() {
+    let mut rig = Rig::new(pooled());
+    let mut peer = Peer::connect(&mut rig, 0);
+    let first = peer.send(1, None);
+    peer.talk(&mut rig);
+    let upstream = rig.greet(MODERN);
+    rig.upstream_says(upstream, "250 fine\r\n450 4.2.1 busy\r\n");
+    peer.talk(&mut rig);
+    assert!(peer.hears(first).contains("450 4.2.1 busy\r\n"));
+    assert!(rig.pump.machine().ledger.is_empty());
+}
+
+#[test]
+fn what_an_idle_channel_is_told_is_no_answer_to_the_end_of_data() {
+    let mut rig = Rig::new(pooled());
+    let mut peer = Peer::connect(&mut rig, 0);
+    let channel = peer.open(1, None);
+    peer.say(
+        channel,
+        "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n",
+    );
+    peer.talk(&mut rig);
+    let upstream = rig.greet(MODERN);
+    rig.upstream_says(upstream, REPLIES);
+    peer.talk(&mut rig);
+    peer.hears(channel);
+    for _ in 0..30 {
+        rig.pass_alive(seconds(10));
+        peer.talk(&mut rig);
+    }
+    assert_eq!(peer.hears(channel), "[error 421, later]");
 }
 
 #[test]
@@ -274,7 +306,7 @@ fn who_waits_for_an_attempt_that_does_not_begin_may_try_for_itself() {
     assert_eq!(peer.hears(waiting), "");
     rig.stored(Err(full()));
     peer.talk(&mut rig);
-    assert!(peer.hears(channel).starts_with("451 4.3.0 "));
+    assert_eq!(peer.hears(channel), "[error 451, later]");
     assert_eq!(peer.hears(waiting), "[error 451, later]");
 }
 
