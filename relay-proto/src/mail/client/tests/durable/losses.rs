@@ -101,7 +101,11 @@ fn the_ledger_tells_what_became_of_a_message_whose_session_is_gone() {
 
 #[test]
 fn what_was_sent_whole_is_not_handed_back_while_nobody_knows_what_became_of_it() {
-    let mut world = World::new(|_| {});
+    let mut world = World::new(|config| {
+        config.heartbeat = Duration::MAX;
+        config.idle = None;
+    });
+    world.terms.heartbeat = Duration::from_secs(10_000);
     world.answers = false;
     let id = world.bench.send_mail();
     world.settle();
