@@ -111,7 +111,8 @@ pub fn mail_client(input: &[u8]) {
                 );
             }
             _ => {
-                let told = driver.disturb(&mut choices, |link, _, choices| relay.say(link, choices));
+                let told =
+                    driver.disturb(&mut choices, |link, _, choices| relay.say(link, choices));
                 if let Some((link, frame)) = told {
                     relay.told(link, &frame);
                 }
@@ -175,9 +176,10 @@ impl Sessions {
     fn grant(&self, choices: &mut Choices<'_>) -> Frame {
         let kind = choices.byte();
         let known = match self.asked {
-            Some(DurableRequest::Resume { session, .. }) if kind < 200 => {
-                self.sessions.get(&session).map(|numbers| (session, *numbers))
-            }
+            Some(DurableRequest::Resume { session, .. }) if kind < 200 => self
+                .sessions
+                .get(&session)
+                .map(|numbers| (session, *numbers)),
             _ => None,
         };
         let new = SessionId::from_bits(self.sessions.len() as u128 + 1);
@@ -218,7 +220,8 @@ impl Sessions {
                 numbers.says(frame);
             }
         } else if let Ok(Some(Message::AuthenticateResponse(Ok(Granted {
-            durable: Some(grant), ..
+            durable: Some(grant),
+            ..
         })))) = wire::decode(frame)
         {
             self.link = Some((link, grant.session));

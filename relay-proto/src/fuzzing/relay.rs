@@ -9,9 +9,7 @@ use crate::{
     mail::{
         DeliveryId,
         relay::{self, Policy, Relay, RelayConfig},
-        wire::{
-            self, ApiKey, Denied, DurableRequest, Granted, Message, Word, encode, encode_word,
-        },
+        wire::{self, ApiKey, Denied, DurableRequest, Granted, Message, Word, encode, encode_word},
     },
     session::{Body, SessionId},
 };
@@ -263,7 +261,8 @@ impl Clients {
             return numbers.hears(frame);
         }
         if let Ok(Some(Message::AuthenticateResponse(Ok(Granted {
-            durable: Some(grant), ..
+            durable: Some(grant),
+            ..
         })))) = wire::decode(frame)
         {
             self.mark = grant.ledger_mark;
@@ -296,4 +295,3 @@ impl RelayWatch {
         }
     }
 }
-

@@ -208,6 +208,40 @@ impl Plan {
         }
     }
 
+    /// So long after the last fault everything accepted has its end: the sum of what has to run out one after the other.
+    pub(super) fn settles_within(&self) -> Duration {
+        let when = |happens: bool, seconds: u64| Duration::from_secs(seconds) * u32::from(happens);
+        let Self {
+            faults,
+            mishaps,
+            moods,
+            ..
+        } = self;
+        // A wire of which only one end knows, or none, that it is gone.
+        let is_silent = faults.dead + faults.zombie > 0;
+        // What was begun before: the tail of such a wire, a stall, the server's late answers, a disk's, clocks set back.
+        let late = when(faults.zombie > 0, 40)
+            + when(mishaps.stall > 0, 20)
+            + when(moods.slow > 0, 30)
+            + when(faults.slow_disk > 0, 10)
+            + when(mishaps.clock_jumps > 0, 60);
+        // A relay that is told to end does, and its clients come back; those that heard a number wait for both.
+        let drained = when(mishaps.relay_drained > 0, 30) + 2 * self.spread;
+        // Two links that nobody answers on: two heartbeats, opening, the key, the wait before the next.
+        let links = when(is_silent, 2 * (60 + 10 + 30 + 6));
+        // The relay, or the client, waits for a reply that was lost.
+        let answer = when(is_silent, 600);
+        // Each message waits for its retry, and in the worst case meets a dead connection to the server before.
+        let patience = if is_silent {
+            self.patience
+        } else {
+            Duration::ZERO
+        };
+        let each = Duration::from_secs(6) + patience;
+        let messages = u32::try_from(self.messages).unwrap_or(u32::MAX);
+        Duration::from_secs(60) + late + drained + links + answer + each * messages
+    }
+
     /// Plans that ask for less, the greatest step first.
     pub(super) fn smaller(&self) -> Vec<Self> {
         let mut plans = Vec::new();

@@ -19,9 +19,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// So long after it was submitted a message is accepted, or is not.
 const SLOWEST_DISK: Duration = Duration::from_secs(10);
 
-/// So long after the last fault everything is settled: a relay waits for the reply to a message for ten minutes, and keeps a
-/// session for a quarter of an hour.
-const DRAINED_WITHIN: Duration = Duration::from_secs(3600);
+/// So long after the last message is settled nothing is left at the relay either: it waits for the reply to a message for ten
+/// minutes, and keeps a session for a quarter of an hour.
+const AT_REST_WITHIN: Duration = Duration::from_secs(1800);
 
 /// What many runs came to, so that it is seen that they go where it matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub fn run(plan: &Plan, trace: Trace) -> Tally {
         mishap(&mut world, plan);
     }
     world.heal();
-    finish(&mut world)
+    finish(&mut world, plan.settles_within())
 }
 
 fn submit(world: &mut World, plan: &Plan, number: u64) {
@@ -179,14 +179,14 @@ fn any_host(world: &mut World) -> usize {
 }
 
 /// Lets everything come to its end, and counts.
-pub(super) fn finish(world: &mut World) -> Tally {
+pub(super) fn finish(world: &mut World, within: Duration) -> Tally {
     let healed = world.network.now;
     // What a slow disk was given just before is accepted first.
     world.run_for(SLOWEST_DISK);
-    world.settle_all(DRAINED_WITHIN);
+    world.settle_all(within);
     let slowest = world.network.now.since(healed);
     // What is still under way behind the relay comes to its end as well.
-    world.run_for(DRAINED_WITHIN);
+    world.run_for(AT_REST_WITHIN);
     let oracle = world.oracle.borrow();
     oracle.at_rest();
     let relay = world.relay.pump.machine();
