@@ -169,7 +169,7 @@ impl Clients {
         let Some(session) = self.links.get(&link) else {
             return match choices.byte() % 8 {
                 0 => text(choices, &CLIENT_FRAMES),
-                1 | 2 | 3 => encode(&Message::ToServer(stream(choices, &COMMANDS))),
+                1..=3 => encode(&Message::ToServer(stream(choices, &COMMANDS))),
                 4 => text(choices, &[]),
                 _ => self.introduction(choices),
             };
@@ -194,13 +194,15 @@ impl Clients {
     fn introduction(&self, choices: &mut Choices<'_>) -> Frame {
         let all: Vec<_> = self.sessions.iter().collect();
         let durable = match choices.one_of(&all) {
-            Some((session, numbers)) if choices.byte() % 4 > 0 => DurableRequest::Resume {
-                session: *session,
-                receive_next: match choices.byte() {
-                    odd @ 240.. => u64::from(odd - 239),
-                    _ => numbers.received + 1,
-                },
-            },
+            Some((session, numbers)) if !choices.byte().is_multiple_of(4) => {
+                DurableRequest::Resume {
+                    session: *session,
+                    receive_next: match choices.byte() {
+                        odd @ 240.. => u64::from(odd - 239),
+                        _ => numbers.received + 1,
+                    },
+                }
+            }
             _ => DurableRequest::New,
         };
         encode(&Message::Authenticate {
