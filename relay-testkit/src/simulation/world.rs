@@ -216,10 +216,11 @@ impl World {
         if self.relay.is_finished {
             self.kill_relay(true);
         }
-        for index in 0..self.clients.len() {
-            if self.clients[index].is_finished {
-                self.kill_client(CLIENTS[index], true);
-            }
+        let clients = CLIENTS.into_iter().zip(&self.clients);
+        let finished = |(_, client): &(usize, &Node<Client>)| client.is_finished;
+        let finished: Vec<_> = clients.filter(finished).map(|(host, _)| host).collect();
+        for host in finished {
+            self.kill_client(host, true);
         }
     }
 
