@@ -270,6 +270,10 @@ impl Durable {
         self.ahead = None;
     }
 
+    pub(super) fn unacknowledged_bytes(&self) -> usize {
+        self.session.unacknowledged().1
+    }
+
     pub(super) const fn id(&self) -> Option<SessionId> {
         self.id
     }

@@ -62,6 +62,7 @@ impl Relay {
                         // What the key may do can have changed.
                         front.policy = Arc::clone(policy);
                     }
+                    self.report_under(session, link);
                     self.output.events.push_back(Event::SessionResumed { link });
                     self.output.stirred.insert(session);
                     let grant = self.durable_grant(policy, session, resumed.receive_next, gone);
@@ -90,6 +91,23 @@ impl Relay {
         front.awaits_first = gone.is_some();
         self.fronts.sessions.insert(opened.id, front);
         Some((opened.id, self.durable_grant(policy, opened.id, 1, gone)))
+    }
+
+    /// What goes on in a session is reported under the link it is on now.
+    fn report_under(&mut self, session: SessionId, link: LinkId) {
+        let Some(front) = self.fronts.sessions.get(&session) else {
+            return;
+        };
+        for id in front.messages() {
+            let Some(channel) = self.channels.get_mut(&id) else {
+                continue;
+            };
+            channel.owner.link = link;
+            let upstream = channel.upstream;
+            if let Some(upstream) = upstream.and_then(|link| self.pool.upstreams.get_mut(&link)) {
+                upstream.report_under(link);
+            }
+        }
     }
 
     /// Less could be used up before the first chunk for the upstream is full.
