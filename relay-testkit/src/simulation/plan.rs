@@ -229,10 +229,8 @@ impl Plan {
         let drained = when(mishaps.relay_drained > 0, 30) + 2 * self.spread;
         // Two links that nobody answers on: two heartbeats, opening, the key, the wait before the next.
         let links = when(is_silent, 2 * (60 + 10 + 30 + 6));
-        // A ledger that has forgotten an outcome by the time its disk has taken it leaves the client to ask.
-        let forgets = self.forgetful.is_some() && faults.full + faults.slow_disk > 0;
         // The relay, or the client, waits for a reply that was lost.
-        let answer = when(is_silent || forgets, 600);
+        let answer = when(is_silent, 600);
         // Each message waits for its retry, and in the worst case meets a dead connection to the server before.
         let patience = if is_silent {
             self.patience
