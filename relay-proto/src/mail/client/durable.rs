@@ -15,7 +15,7 @@ use crate::{
 };
 use alloc::{
     boxed::Box,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
 };
 use bytes::Bytes;
@@ -47,6 +47,8 @@ pub(super) struct Durable {
     channels: Channels,
     /// By channel, in the order of sending.
     sendings: BTreeMap<u64, Sending>,
+    /// Those that may have more to say and nothing waiting.
+    talkative: BTreeSet<u64>,
     most: usize,
     capabilities: Capabilities,
     ledger_mark: String,
@@ -138,6 +140,7 @@ impl Durable {
             session,
             channels,
             sendings: BTreeMap::new(),
+            talkative: BTreeSet::new(),
             most,
             capabilities: Capabilities::default(),
             ledger_mark: String::new(),
@@ -301,12 +304,13 @@ impl Durable {
             until: now.after(timeouts.message),
         };
         self.sendings.insert(channel, sending);
+        self.talkative.insert(channel);
         None
     }
 
     /// Ends a channel with our word; what of it has not left is not sent any more.
     pub(super) fn close(&mut self, channel: u64, reason: Option<&str>) -> Option<Sending> {
-        let sending = self.sendings.remove(&channel)?;
+        let sending = self.remove(channel)?;
         self.channels.close(channel);
         self.say(&Word::Closed {
             channel,
@@ -319,6 +323,11 @@ impl Durable {
     /// The relay has ended a channel.
     pub(super) fn closed(&mut self, channel: u64) -> Option<Sending> {
         self.channels.close(channel);
+        self.remove(channel)
+    }
+
+    fn remove(&mut self, channel: u64) -> Option<Sending> {
+        self.talkative.remove(&channel);
         self.sendings.remove(&channel)
     }
 
@@ -370,6 +379,7 @@ impl Durable {
         sending.is_ready = true;
         sending.goes_on(now, timeouts);
         sending.conversation.handle_bytes(bytes);
+        self.talkative.insert(channel);
         let is_settled = sending.conversation.outcome().is_some();
         self.channels.consumed(channel, bytes.len());
         Ok(is_settled)
@@ -408,6 +418,9 @@ impl Durable {
         while uplink.unwritten_bytes() < WINDOW {
             self.fill(now, &may_speak, timeouts);
             if let Some(body) = self.channels.poll(self.session.room()) {
+                if let Body::Data { channel, .. } = &body {
+                    self.talkative.insert(*channel);
+                }
                 self.session
                     .send(body.borrowed())
                     .expect("there is room for it");
@@ -428,19 +441,28 @@ impl Durable {
         timeouts: &Timeouts,
     ) {
         let all = ChannelsConfig::default().buffer;
-        for (&channel, sending) in &mut self.sendings {
-            if self.channels.room(channel) < all || !may_speak(&sending.entry) {
-                continue;
+        let (sendings, channels) = (&mut self.sendings, &mut self.channels);
+        self.talkative.retain(|&channel| {
+            let Some(sending) = sendings.get_mut(&channel) else {
+                return false;
+            };
+            if !may_speak(&sending.entry) {
+                return true;
+            }
+            // What waits there calls it back when it leaves.
+            if channels.room(channel) < all {
+                return false;
             }
             let Some(bytes) = sending.conversation.poll_output(CHUNK) else {
-                continue;
+                return false;
             };
             // Others share the link, so what counts is that it goes on.
             sending.until = now.after(sending.patience(timeouts));
-            self.channels
+            channels
                 .write(channel, bytes)
                 .expect("nothing waits there, so any number of bytes is taken");
-        }
+            false
+        });
     }
 
     // ---- time ----

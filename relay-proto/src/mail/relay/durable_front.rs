@@ -15,9 +15,12 @@ use crate::{
     },
     session::SessionId,
 };
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use bytes::Bytes;
-use core::net::IpAddr;
+use core::{mem, net::IpAddr};
 
 /// Replies waiting on one channel, in bytes, above which its SMTP session is asked for no more.
 const REPLIES_HIGH_WATER: usize = 64 * 1024;
@@ -33,6 +36,8 @@ pub(super) struct DurableFront {
     /// What each open channel does.
     places: BTreeMap<u64, Place>,
     numbers: BTreeMap<ChannelId, u64>,
+    /// Those that may have more waiting for the client than they should.
+    crowded: BTreeSet<ChannelId>,
     /// Whether the client was told that the relay is about to end.
     pub(super) is_draining: bool,
 }
@@ -60,6 +65,7 @@ impl DurableFront {
             channels: Channels::new(config),
             places: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            crowded: BTreeSet::new(),
             is_draining: false,
         }
     }
@@ -181,9 +187,15 @@ impl DurableFront {
         places.any(|place| matches!(place, Place::Awaits(_)))
     }
 
-    /// Those of its messages that would have to wait for the client before they may say more.
-    pub(super) fn without_room(&self) -> impl Iterator<Item = ChannelId> {
-        self.messages().filter(|channel| !self.has_room(*channel))
+    /// Those of its messages that had to wait for the client before they may say more, and need not any longer.
+    pub(super) fn relieved(&mut self) -> BTreeSet<ChannelId> {
+        let crowded = mem::take(&mut self.crowded);
+        let (relieved, crowded) = crowded
+            .into_iter()
+            .filter(|channel| self.numbers.contains_key(channel))
+            .partition(|channel| self.has_room(*channel));
+        self.crowded = crowded;
+        relieved
     }
 }
 
@@ -203,6 +215,9 @@ impl Front for DurableFront {
             // It is open, and its buffer has no end.
             let _ = self.channels.write(*number, smtp.clone());
             output.stirred.insert(self.session);
+            if !self.has_room(channel) {
+                self.crowded.insert(channel);
+            }
         }
     }
 

@@ -284,22 +284,27 @@ impl Relay {
         let Some(front) = self.fronts.sessions.get_mut(&id) else {
             return;
         };
-        let waiting: Vec<_> = front.without_room().collect();
-        let past_end = front.is_waiting()
-            || front
-                .messages()
-                .filter_map(|channel| self.channels.get(&channel)?.message.as_ref())
-                .any(|message| message.is_forwarded);
-        let expiry = if past_end {
-            self.config
-                .session_expiry
-                .max(self.config.session_expiry_past_end)
-        } else {
-            self.config.session_expiry
-        };
+        // With a link it is not needed.
+        let link = self.sessions.update(id, |session, ()| session.link());
+        let expiry = link.flatten().is_none().then(|| {
+            let past_end = front.is_waiting()
+                || front
+                    .messages()
+                    .filter_map(|channel| self.channels.get(&channel)?.message.as_ref())
+                    .any(|message| message.is_forwarded);
+            if past_end {
+                self.config
+                    .session_expiry
+                    .max(self.config.session_expiry_past_end)
+            } else {
+                self.config.session_expiry
+            }
+        });
         let (clients, output) = (&mut self.fronts.clients, &mut self.output);
         let is_drained = self.sessions.update(id, |session, ()| {
-            session.set_expiry(expiry);
+            if let Some(expiry) = expiry {
+                session.set_expiry(expiry);
+            }
             let client = session.link().and_then(|link| clients.get_mut(&link))?;
             while let Some((channel, bytes)) = front.channels.poll_grant() {
                 let word = Word::Credit { channel, bytes };
@@ -326,7 +331,8 @@ impl Relay {
         });
         let is_drained = is_drained.flatten().unwrap_or(false);
         let (link, words) = (front.link, front.channels.announcements());
-        for channel in waiting {
+        let relieved = front.relieved();
+        for channel in relieved {
             self.channel_taken(now, channel);
         }
         if is_drained {
@@ -396,6 +402,8 @@ impl Relay {
         let Some(id) = self.sessions.cut(now, link) else {
             return;
         };
+        // How long it lives now depends on what is under way.
+        self.output.stirred.insert(id);
         if matches!(self.phase, Phase::Draining { .. }) {
             self.sessions.end(id);
             self.session_ended(now, id, RESTARTS);
