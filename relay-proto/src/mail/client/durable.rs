@@ -1,6 +1,6 @@
 //! The durable dialect: a session with a relay, and a channel of it for each submission under way.
 
-use super::{ClientConfig, Timeouts, settlement::Delivery, submission::Work};
+use super::{ClientConfig, Timeouts, pace::Pace, settlement::Delivery, submission::Work};
 use crate::{
     CloseCode, Deadline, Frame, LinkId, Time,
     channels::{Channels, ChannelsConfig},
@@ -49,7 +49,7 @@ pub(super) struct Durable {
     sendings: BTreeMap<u64, Sending>,
     /// Those that may have more to say and nothing waiting.
     talkative: BTreeSet<u64>,
-    most: usize,
+    pace: Pace,
     capabilities: Capabilities,
     ledger_mark: String,
     heartbeat: Duration,
@@ -141,7 +141,7 @@ impl Durable {
             channels,
             sendings: BTreeMap::new(),
             talkative: BTreeSet::new(),
-            most,
+            pace: Pace::new(most, grant.window),
             capabilities: Capabilities::default(),
             ledger_mark: String::new(),
             heartbeat: SHORTEST_HEARTBEAT,
@@ -181,6 +181,7 @@ impl Durable {
         let receive_next = grant.receive_next;
         self.take_terms(now, grant)?;
         self.session.attach(link, receive_next).map_err(violation)?;
+        self.pace.start_over();
         for sending in self.sendings.values_mut() {
             sending.until = now.after(sending.patience(timeouts));
         }
@@ -250,7 +251,8 @@ impl Durable {
     }
 
     pub(super) fn has_vacancy(&self, abreast: usize) -> bool {
-        self.draining.is_none() && self.sendings.len() < self.most.min(abreast)
+        let under_way = self.sendings.len();
+        self.draining.is_none() && under_way < abreast && self.pace.has_room(under_way)
     }
 
     /// Over which time to come back, where the relay wants to be left and nothing keeps us.
@@ -295,6 +297,7 @@ impl Durable {
             delivery: entry.item.name(),
             sent_under: entry.item.sent_under.clone(),
         });
+        self.pace.begun(entry.item.submission.len());
         let sending = Sending {
             entry,
             started: now,
@@ -328,7 +331,14 @@ impl Durable {
 
     fn remove(&mut self, channel: u64) -> Option<Sending> {
         self.talkative.remove(&channel);
-        self.sendings.remove(&channel)
+        let sending = self.sendings.remove(&channel)?;
+        self.pace.ended(sending.entry.item.submission.len());
+        Some(sending)
+    }
+
+    /// A message was accepted, so long after it was begun.
+    pub(super) fn accepted(&mut self, after: Duration) {
+        self.pace.accepted(after);
     }
 
     /// Everything under way, in the order of its sending.

@@ -38,6 +38,8 @@ pub(super) struct DurableFront {
     numbers: BTreeMap<ChannelId, u64>,
     /// Those that may have more waiting for the client than they should.
     crowded: BTreeSet<ChannelId>,
+    /// How many bytes of the client's are here, on all channels.
+    held: usize,
     /// Whether the client was told that the relay is about to end.
     pub(super) is_draining: bool,
 }
@@ -66,6 +68,7 @@ impl DurableFront {
             places: BTreeMap::new(),
             numbers: BTreeMap::new(),
             crowded: BTreeSet::new(),
+            held: 0,
             is_draining: false,
         }
     }
@@ -97,6 +100,7 @@ impl DurableFront {
         let number = self.numbers.remove(&channel)?;
         if let Some(Place::Message { held, .. }) = self.places.get(&number) {
             self.channels.consumed(number, *held);
+            self.held -= *held;
         }
         self.await_outcome(number, delivery);
         Some(number)
@@ -107,6 +111,7 @@ impl DurableFront {
         match self.places.get_mut(&number) {
             Some(Place::Message { channel, held }) => {
                 *held += bytes;
+                self.held += bytes;
                 Some(*channel)
             }
             Some(Place::Awaits(_)) | None => {
@@ -123,6 +128,7 @@ impl DurableFront {
             && *held > waiting
         {
             self.channels.consumed(*number, *held - waiting);
+            self.held -= *held - waiting;
             *held = waiting;
             output.stirred.insert(self.session);
         }
@@ -132,8 +138,9 @@ impl DurableFront {
     pub(super) fn closed(&mut self, number: u64) -> Option<ChannelId> {
         self.channels.close(number);
         match self.places.remove(&number)? {
-            Place::Message { channel, .. } => {
+            Place::Message { channel, held } => {
                 self.numbers.remove(&channel);
+                self.held -= held;
                 Some(channel)
             }
             Place::Awaits(_) => None,
@@ -143,8 +150,9 @@ impl DurableFront {
     /// Ends the channel from this side.
     pub(super) fn end(&mut self, number: u64, ending: Ending, output: &mut Output) {
         let channel = number;
-        if let Some(Place::Message { channel, .. }) = self.places.remove(&number) {
+        if let Some(Place::Message { channel, held }) = self.places.remove(&number) {
             self.numbers.remove(&channel);
+            self.held -= held;
         }
         let word = match ending {
             Ending::Closed { reason } => Word::Closed {
@@ -174,6 +182,11 @@ impl DurableFront {
         while let Some((number, _)) = self.places.iter().find(|(_, place)| waits(place)) {
             self.end(*number, ending(), output);
         }
+    }
+
+    /// How many bytes of the client's are here, on all channels.
+    pub(super) const fn held(&self) -> usize {
+        self.held
     }
 
     /// What its open channels carry.

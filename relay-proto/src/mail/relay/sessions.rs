@@ -2,7 +2,7 @@
 
 use super::{
     Event, Phase, Policy, RESTARTS, Relay,
-    channel::{ChannelId, Message, Owner, Start},
+    channel::{Channel, ChannelId, Message, Owner, Start},
     client_link::State,
     durable_front::DurableFront,
     front::{Ending, FrontId},
@@ -25,6 +25,9 @@ use bytes::Bytes;
 
 /// Words that wait for the client to acknowledge others, above which it is taken to acknowledge none.
 const MAX_WORDS: usize = 4096;
+
+/// How many windows the channels of a session may hold together.
+const MOST_WINDOWS: u64 = 128;
 
 /// The least window, in bytes.
 const MIN_WINDOW: u64 = 128 * 1024;
@@ -191,8 +194,26 @@ impl Relay {
             && let Some(channel) = front.take(number, payload.len())
         {
             self.channel_bytes(now, channel, payload);
+            self.bound_session(now, id, channel);
         }
         Ok(())
+    }
+
+    /// Ends a channel that waits for a connection where those that do hold too much already. The client tries again later.
+    fn bound_session(&mut self, now: Time, id: SessionId, channel: ChannelId) {
+        let most = self.channel_window().saturating_mul(MOST_WINDOWS);
+        let front = self.fronts.sessions.get(&id);
+        let holds_too_much = front.is_some_and(|front| front.held() as u64 > most);
+        let waits = |channel: &Channel| channel.waits_until.is_some();
+        if holds_too_much && self.channels.get(&channel).is_some_and(waits) {
+            let error = "the mail server takes messages more slowly than they come";
+            let ending = Ending::Failed(ChannelError {
+                error: error.into(),
+                code: Some(421),
+                retry_after: Some(self.retry_after()),
+            });
+            self.end_channel(now, channel, error, ending);
+        }
     }
 
     fn durable_word(&mut self, now: Time, id: SessionId, word: Word) -> Result<(), Violation> {
