@@ -49,6 +49,8 @@ pub(super) struct Durable {
     sendings: BTreeMap<u64, Sending>,
     /// Those that may have more to say and nothing waiting.
     talkative: BTreeSet<u64>,
+    /// When the patience with each channel ends.
+    alarms: BTreeSet<(Time, u64)>,
     pace: Pace,
     capabilities: Capabilities,
     ledger_mark: String,
@@ -91,13 +93,6 @@ impl Sending {
         entry
     }
 
-    /// The relay works on it, so there is patience anew until the end of data is sent.
-    fn goes_on(&mut self, now: Time, timeouts: &Timeouts) {
-        if !self.conversation.is_past_end_of_data() {
-            self.until = now.after(timeouts.message);
-        }
-    }
-
     fn patience(&self, timeouts: &Timeouts) -> Duration {
         if self.conversation.is_past_end_of_data() {
             timeouts.outcome
@@ -112,6 +107,13 @@ fn violation(reason: impl ToString) -> Violation {
         code: CloseCode::PROTOCOL_ERROR,
         reason: reason.to_string(),
     }
+}
+
+/// There is patience with the channel until then.
+fn set_alarm(alarms: &mut BTreeSet<(Time, u64)>, channel: u64, sending: &mut Sending, at: Time) {
+    alarms.remove(&(sending.until, channel));
+    sending.until = at;
+    alarms.insert((at, channel));
 }
 
 impl Durable {
@@ -141,6 +143,7 @@ impl Durable {
             channels,
             sendings: BTreeMap::new(),
             talkative: BTreeSet::new(),
+            alarms: BTreeSet::new(),
             pace: Pace::new(most, grant.window),
             capabilities: Capabilities::default(),
             ledger_mark: String::new(),
@@ -182,8 +185,9 @@ impl Durable {
         self.take_terms(now, grant)?;
         self.session.attach(link, receive_next).map_err(violation)?;
         self.pace.start_over();
-        for sending in self.sendings.values_mut() {
-            sending.until = now.after(sending.patience(timeouts));
+        for (channel, sending) in &mut self.sendings {
+            let at = now.after(sending.patience(timeouts));
+            set_alarm(&mut self.alarms, *channel, sending, at);
         }
         Ok(())
     }
@@ -306,6 +310,7 @@ impl Durable {
             is_ready: false,
             until: now.after(timeouts.message),
         };
+        self.alarms.insert((sending.until, channel));
         self.sendings.insert(channel, sending);
         self.talkative.insert(channel);
         None
@@ -332,6 +337,7 @@ impl Durable {
     fn remove(&mut self, channel: u64) -> Option<Sending> {
         self.talkative.remove(&channel);
         let sending = self.sendings.remove(&channel)?;
+        self.alarms.remove(&(sending.until, channel));
         self.pace.ended(sending.entry.item.submission.len());
         Some(sending)
     }
@@ -383,11 +389,11 @@ impl Durable {
         if !is_ours.map_err(violation)? {
             return Ok(false);
         }
+        self.goes_on(now, channel, timeouts);
         let Some(sending) = self.sendings.get_mut(&channel) else {
             return Ok(false);
         };
         sending.is_ready = true;
-        sending.goes_on(now, timeouts);
         sending.conversation.handle_bytes(bytes);
         self.talkative.insert(channel);
         let is_settled = sending.conversation.outcome().is_some();
@@ -402,10 +408,18 @@ impl Durable {
         bytes: u64,
         timeouts: &Timeouts,
     ) -> Result<(), Violation> {
-        if let Some(sending) = self.sendings.get_mut(&channel) {
-            sending.goes_on(now, timeouts);
-        }
+        self.goes_on(now, channel, timeouts);
         self.channels.granted(channel, bytes).map_err(violation)
+    }
+
+    /// The relay works on a channel, so there is patience anew until the end of data is sent.
+    fn goes_on(&mut self, now: Time, channel: u64, timeouts: &Timeouts) {
+        if let Some(sending) = self.sendings.get_mut(&channel)
+            && !sending.conversation.is_past_end_of_data()
+        {
+            let at = now.after(timeouts.message);
+            set_alarm(&mut self.alarms, channel, sending, at);
+        }
     }
 
     // ---- sending ----
@@ -451,7 +465,12 @@ impl Durable {
         timeouts: &Timeouts,
     ) {
         let all = ChannelsConfig::default().buffer;
-        let (sendings, channels) = (&mut self.sendings, &mut self.channels);
+        let Self {
+            sendings,
+            channels,
+            alarms,
+            ..
+        } = self;
         self.talkative.retain(|&channel| {
             let Some(sending) = sendings.get_mut(&channel) else {
                 return false;
@@ -467,7 +486,8 @@ impl Durable {
                 return false;
             };
             // Others share the link, so what counts is that it goes on.
-            sending.until = now.after(sending.patience(timeouts));
+            let at = now.after(sending.patience(timeouts));
+            set_alarm(alarms, channel, sending, at);
             channels
                 .write(channel, bytes)
                 .expect("nothing waits there, so any number of bytes is taken");
@@ -479,18 +499,20 @@ impl Durable {
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
         self.session.link()?;
-        let sendings = self.sendings.values().map(|sending| {
-            let past = sending.conversation.is_past_end_of_data();
-            Some(Deadline {
-                at: sending.until,
-                timer: if past { "outcome" } else { "message" },
-            })
+        let next = self.alarms.first().and_then(|&(at, channel)| {
+            let past = self
+                .sendings
+                .get(&channel)?
+                .conversation
+                .is_past_end_of_data();
+            let timer = if past { "outcome" } else { "message" };
+            Some(Deadline { at, timer })
         });
         let beat = Deadline {
             at: self.beat_at,
             timer: "beat",
         };
-        Deadline::earliest(sendings.chain([Some(beat)]))
+        Deadline::earliest([next, Some(beat)])
     }
 
     /// Shows life where it is time to.
@@ -504,10 +526,8 @@ impl Durable {
     /// A channel whose time is over.
     pub(super) fn overdue(&self, now: Time) -> Option<u64> {
         self.session.link()?;
-        let mut sendings = self.sendings.iter();
-        sendings
-            .find(|(_, sending)| sending.until <= now)
-            .map(|(channel, _)| *channel)
+        let first = self.alarms.first().filter(|(at, _)| *at <= now);
+        first.map(|(_, channel)| *channel)
     }
 }
 
