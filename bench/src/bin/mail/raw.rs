@@ -62,7 +62,7 @@ fn read_replies(replies: &mut impl BufRead, count: usize) -> Outcome<()> {
     let mut line = Vec::new();
     for _ in 0..count {
         line.clear();
-        while !line.get(3).is_some_and(|byte| *byte == b' ') {
+        while line.get(3).is_none_or(|byte| *byte != b' ') {
             line.clear();
             if replies.read_until(b'\n', &mut line)? == 0 {
                 return Err("the server hung up".into());

@@ -36,10 +36,13 @@ impl Default for Plan {
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
+/// How long someone takes for the messages of a case.
+type Measurement = dyn Fn(&Case) -> Outcome<Duration>;
+
 /// One who is measured.
 struct Contender {
     series: &'static str,
-    measure: Box<dyn Fn(&Case) -> Outcome<Duration>>,
+    measure: Box<Measurement>,
     /// How many messages, where the row's number would take it too long or be too few to measure.
     messages: Option<usize>,
 }
@@ -309,7 +312,7 @@ fn near() -> Vec<Row> {
                 lettre_blocking(Nagle::Cured),
                 tunnel(),
                 websocat().with(messages / 8),
-                nodemailer().with(messages / 4),
+                nodemailer().with(60 * callers),
                 daaki(Daaki::Data),
                 smtp_source(),
             ],
