@@ -9,6 +9,7 @@ mod durable;
 mod error;
 mod event;
 mod link;
+mod pace;
 mod receipts;
 mod sending;
 mod settlement;

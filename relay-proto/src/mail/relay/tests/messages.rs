@@ -35,7 +35,7 @@ fn what_the_grant_says_is_what_holds() {
     assert_eq!(peer.grant.heartbeat, seconds(30));
     assert_eq!(
         (peer.grant.max_channels, peer.grant.window),
-        (64, 256 * 1024)
+        (512, 256 * 1024)
     );
     let offered = &peer.grant.capabilities;
     assert!(offered.pipelining && offered.chunking && offered.size.is_some());
