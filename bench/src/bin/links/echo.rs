@@ -7,7 +7,11 @@ mod ours;
 mod plain;
 
 use crate::measure::Report;
-use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::{
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
+    sys::resource::{Usage, UsageWho, getrusage},
+    unistd::Pid,
+};
 use std::{error::Error, io, time::Instant};
 
 pub const PAYLOAD: usize = 200;
@@ -66,6 +70,15 @@ pub fn run(only: Option<&str>, repetitions: u32, frames: usize) -> Result<(), Bo
     }
     // The tasks of a runtime end with the process.
     Ok(())
+}
+
+/// Both ends of a link share a core: to wake another one costs more than all that is measured here, and depends on who else
+/// is at work. Threads started from here on inherit it.
+pub fn stay_on_one_core() -> io::Result<()> {
+    let mut cores = CpuSet::new();
+    let here = sched_getcpu()?;
+    cores.set(here)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cores)?)
 }
 
 /// Seconds this process has used.

@@ -5,14 +5,17 @@ mod echo;
 mod instructions;
 mod machine;
 mod measure;
+mod relay;
 
 use std::error::Error;
 
 const HELP: &str =
     "Measures the core, one link, memory and growth; one line of JSON for each measurement.
 
-usage: links [--short] [--only SERIES] [core|link|growth]...
+usage: links [--short] [--only SERIES] [core|link|memory|storm|growth]...
        links instructions [--update]
+
+  memory and storm start the program `relay`: target/release/relay, or where RELAY says.
 
   --only     of one link, only the series whose name has this in it
   --short    everything once, in a small form: shows that it works, not how fast";
@@ -44,25 +47,40 @@ fn main() -> Result<(), Box<dyn Error>> {
     let chosen = |word| words.is_empty() || words.contains(&word);
     if let Some(unknown) = words
         .iter()
-        .find(|word| !["core", "link", "growth"].contains(word))
+        .find(|word| !["core", "link", "memory", "storm", "growth"].contains(word))
     {
         return Err(format!("there is nothing called {unknown}\n\n{HELP}").into());
     }
     if chosen("core") {
         core::times(repetitions, if short { 10 } else { 2000 })?;
     }
-    if chosen("link") {
-        echo::run(
-            only.as_deref(),
-            repetitions,
-            if short { 100 } else { 20_000 },
-        )?;
+    // Runs of a relay take long, and memory hardly differs between them.
+    let runs = repetitions.min(3);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    for repetition in 0..runs {
+        if chosen("memory") {
+            runtime.block_on(relay::memory(repetition, if short { 100 } else { 10_000 }))?;
+        }
+        if chosen("storm") {
+            runtime.block_on(relay::storm(repetition, if short { 100 } else { 10_000 }))?;
+        }
     }
     if chosen("growth") {
         core::growth(
             if short { 1 } else { 3 },
             if short { 1000 } else { 100_000 },
             if short { 10 } else { 200 },
+        )?;
+    }
+    // Last, since the process stays on one core from here on.
+    if chosen("link") {
+        echo::stay_on_one_core()?;
+        echo::run(
+            only.as_deref(),
+            repetitions,
+            if short { 100 } else { 20_000 },
         )?;
     }
     Ok(())
