@@ -173,7 +173,10 @@ impl Relay {
         link.send(tungstenite::Message::Text(words.try_into()?))
             .await?;
         let answer = link.next().await.ok_or("the relay hangs up")??;
-        match decode(&Frame::Text(answer.into_data()))? {
+        let tungstenite::Message::Text(words) = answer else {
+            return Err(format!("instead of an answer comes {answer:?}").into());
+        };
+        match decode(&Frame::Text(words.into()))? {
             Some(Message::AuthenticateResponse(Ok(granted))) if granted.durable.is_some() => {
                 Ok(link)
             }
