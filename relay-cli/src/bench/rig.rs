@@ -2,7 +2,7 @@
 
 use super::{arguments::BenchArgs, line::Line, sink::Sink};
 use crate::{
-    config::{Destination, Settings, local_host},
+    config::{Destination, Settings},
     failure::Failure,
     serve::Service,
 };
@@ -14,10 +14,7 @@ use relay_proto::{
 };
 use relay_tokio::{Config, TlsAcceptor, mail::Client};
 use relay_transport::tls::server_config;
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 /// More than any frame around the largest message costs.
 const MARGIN: u64 = 1 << 20;
@@ -87,13 +84,8 @@ impl Ours {
             None
         };
         let key = ApiKey::new("bench");
-        let service = Service::start(settings(
-            key.clone(),
-            sink.address(),
-            tls,
-            max_message_bytes,
-        ))
-        .await?;
+        let service =
+            Service::start(settings(&key, sink.address(), tls, max_message_bytes)?).await?;
         let line = arguments
             .round_trip
             .map(|round_trip| Line::lay(service.address(), round_trip))
@@ -122,27 +114,16 @@ impl Ours {
 
 /// A relay that takes everything and passes it on to the sink.
 fn settings(
-    key: ApiKey,
+    key: &ApiKey,
     sink: SocketAddr,
     tls: Option<TlsAcceptor>,
     max_message_bytes: u64,
-) -> Settings {
+) -> Result<Settings, Failure> {
     let upstream = StreamAddress::new(sink.ip().to_string(), sink.port(), false);
-    Settings {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        api_keys: vec![key],
-        destination: Destination::Upstream(upstream, Access::NONE),
-        upstream_roots: Vec::new(),
-        upstream_connections: None,
-        upstream_idle: None,
-        ledger: None,
-        base_only: false,
+    let destination = Destination::Upstream(upstream, Access::NONE);
+    Ok(Settings {
         tls,
-        allow_sender: Vec::new(),
-        allow_net: Vec::new(),
-        allow_rcpt: Vec::new(),
         max_message_bytes,
-        host_name: local_host(),
-        log: tracing_subscriber::EnvFilter::default(),
-    }
+        ..Settings::private(key, destination).map_err(Failure::running)?
+    })
 }
