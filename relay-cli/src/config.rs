@@ -106,10 +106,10 @@ pub(crate) struct Layer {
     )]
     #[serde(deserialize_with = "list")]
     allow_net: Vec<Network>,
-    /// Let web pages of this origin be clients, such as https://mail.example.org; may be given several times [default: none]
+    /// Let web pages of this origin be clients, too; may be given several times [default: none]
     #[arg(
         long,
-        value_name = "ORIGIN",
+        value_name = "https://HOST[:PORT]",
         env = "RELAY_ALLOW_ORIGIN",
         value_delimiter = ','
     )]
