@@ -37,7 +37,7 @@ impl Relay {
         start: Start,
         message: Option<Message>,
     ) -> Result<ChannelId, Ending> {
-        if start == Start::Greeting && self.pool.is_full(&self.config) {
+        if start == Start::Greeting && self.pool.is_full(&owner.policy.account, &self.config) {
             let why = "the relay has too many connections to the mail server";
             self.output.events.push_back(Event::ChannelFailed {
                 link: owner.link,
@@ -108,7 +108,7 @@ impl Relay {
             && channel.waits_until.is_none()
         {
             channel.waits_until = Some(now.after(self.config.upstream_open_timeout));
-            self.pool.wait(id);
+            self.pool.wait(&channel.owner.policy.account, id);
             let upstream = channel.upstream.take();
             self.release_upstream(now, upstream, "");
         }

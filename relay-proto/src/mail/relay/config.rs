@@ -1,5 +1,7 @@
 //! How a relay behaves.
 
+#[cfg(doc)]
+use super::Policy;
 use crate::{
     StreamAddress,
     mail::ledger::LedgerLimits,
@@ -22,8 +24,12 @@ pub struct RelayConfig {
     /// The most client links at once whose key is not decided yet; further ones are closed with 1013. Default 1,000, so
     /// that strangers can't take every place.
     pub max_unauthenticated_links: usize,
-    /// The most upstream links at once, idle ones included; further channels are refused for the moment. Default 500: mail
+    /// The most upstream links at once, idle ones included; further messages wait, or are refused for the moment. Default 500: mail
     /// servers limit the connections of one client to about as many.
+    ///
+    /// An [account](Policy::account) takes up to eight times as many as it leaves, but one in any case: alone up to 444 of 500, so
+    /// that whoever comes next finds some. Where there are too few, whoever has fewest gets the next, and among equals they take
+    /// turns. Where one account is to have `n` at once, `n + n / 8 + 1` are enough.
     pub max_upstreams: usize,
     /// How connections to the upstream are kept for the next message.
     pub pool: PoolConfig,

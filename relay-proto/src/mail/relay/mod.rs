@@ -16,6 +16,7 @@ mod pool;
 mod presented;
 mod refusals;
 mod sessions;
+mod shares;
 mod timers;
 mod transaction;
 mod trouble;

@@ -6,6 +6,7 @@ mod deliveries;
 mod draining;
 mod early;
 mod every_input;
+mod fairness;
 mod flights;
 mod links;
 mod peer;
