@@ -263,10 +263,14 @@ impl Relay {
     }
 
     pub(super) fn client_ended(&mut self, now: Time, link: LinkId, why: String) {
-        let Some(client) = self.fronts.clients.remove(&link) else {
+        let Some(mut client) = self.fronts.clients.remove(&link) else {
             return;
         };
         self.undecided.remove(&link);
+        if let Some(account) = &client.account {
+            self.usage.holds(account, &mut client.held, 0);
+            self.usage.link_ends(account);
+        }
         let channel = client.channel();
         let why = match client.state {
             State::Closing { why } => why,

@@ -30,6 +30,8 @@ pub(super) struct DurableFront {
     pub(super) peer: Option<IpAddr>,
     pub(super) policy: Arc<Policy>,
     pub(super) channels: Channels,
+    /// The bytes the account is charged for what waits to be said.
+    pub(super) held: usize,
     /// What each open channel does.
     places: BTreeMap<u64, Place>,
     numbers: BTreeMap<ChannelId, u64>,
@@ -61,6 +63,7 @@ impl DurableFront {
             peer,
             policy,
             channels: Channels::new(config),
+            held: 0,
             places: BTreeMap::new(),
             numbers: BTreeMap::new(),
             is_draining: false,

@@ -22,6 +22,7 @@ mod transaction;
 mod trouble;
 mod upstream;
 mod upstreams;
+mod usage;
 
 pub use config::{PoolConfig, RelayConfig};
 pub use event::{Event, Refused};
@@ -38,12 +39,13 @@ use self::{
     refusals::Refusals,
     timers::{Timed, Timers},
     trouble::Trouble,
+    usage::Usage,
 };
 use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
     mail::{
         ledger::Ledger,
-        wire::{AUTHENTICATION_REFUSED, Denied, Granted, Message},
+        wire::{AUTHENTICATION_REFUSED, Denied, DurableRequest, Granted, Message},
     },
     session::{Registry, RegistryConfig, SessionId},
     storage::{Record, RestoreError},
@@ -108,6 +110,7 @@ pub struct Relay {
     /// Sessions in which somebody waits for what becomes of a delivery.
     waiting: BTreeMap<DeliveryKey, BTreeSet<SessionId>>,
     pool: Pool,
+    usage: Usage,
     timers: Timers,
     /// Whose timers may have changed.
     touched: Vec<Timed>,
@@ -166,6 +169,7 @@ impl Relay {
             forwarded: BTreeMap::new(),
             waiting: BTreeMap::new(),
             pool: Pool::default(),
+            usage: Usage::default(),
             timers: Timers::default(),
             touched: Vec::new(),
             output: Output::default(),
@@ -173,6 +177,9 @@ impl Relay {
     }
 
     /// Grants the key a client has presented. Does nothing where the client is gone or already decided on.
+    ///
+    /// An account that has as many links as it may gets no other: the client is told when to come back, as by
+    /// [`deny`](Self::deny).
     pub fn grant(&mut self, now: Time, link: LinkId, policy: Policy) {
         let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
@@ -181,7 +188,16 @@ impl Relay {
             return;
         };
         let (early, durable) = (mem::take(early), durable.filter(|_| self.config.durable));
+        if let Some(error) = self.refuses_link(&policy, durable) {
+            let denied = Denied {
+                error: error.into(),
+                retry_after: Some(self.retry_after()),
+                permanent: Some(false),
+            };
+            return self.refuse_at(now, link, denied, now);
+        }
         let (limits, policy) = (policy.limits(), Arc::new(policy));
+        let account: Arc<str> = policy.account.as_str().into();
         let granted = durable.and_then(|request| self.grant_durable(now, link, request, &policy));
         let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
@@ -192,6 +208,8 @@ impl Relay {
             None => (State::Serving(Serving { policy, slot }), None),
         };
         client.state = state;
+        self.usage.link_begins(&account);
+        client.account = Some(account);
         let response = Message::AuthenticateResponse(Ok(Granted { limits, durable }));
         client.outgoing.send_message(&response, &mut self.output);
         self.undecided.remove(&link);
@@ -221,12 +239,34 @@ impl Relay {
             true => self.refusals.wait(now, client.peer),
             false => Duration::ZERO,
         };
-        client.state = State::Refusing {
-            at: now.after(wait),
-            denied,
+        self.refuse_at(now, link, denied, now.after(wait));
+    }
+
+    fn refuse_at(&mut self, now: Time, link: LinkId, denied: Denied, at: Time) {
+        if let Some(client) = self.fronts.clients.get_mut(&link) {
+            client.state = State::Refusing { at, denied };
+            self.refuse_in_time(now, link);
+            self.settle(now, Some(link));
+        }
+    }
+
+    fn refuses_link(
+        &mut self,
+        policy: &Policy,
+        durable: Option<DurableRequest>,
+    ) -> Option<&'static str> {
+        // A client that comes back leaves its old link, which may not be known to be dead.
+        let replaced = match durable {
+            Some(DurableRequest::Resume { session, .. }) => {
+                let front = self.fronts.sessions.get(&session);
+                front.is_some_and(|front| front.policy.account == policy.account)
+                    && self.sessions.update(session, |session, ()| session.link()) != Some(None)
+            }
+            _ => false,
         };
-        self.refuse_in_time(now, link);
-        self.settle(now, Some(link));
+        let links = self.fronts.clients.len();
+        self.usage
+            .refuses_link(policy, &self.config, links, replaced.into())
     }
 
     /// Tells a client that its key is refused, once it has waited for that.
@@ -295,6 +335,7 @@ impl Relay {
         }
         self.channels.clear();
         self.fronts.sessions.clear();
+        self.usage = Usage::default();
         for (_, mut upstream) in mem::take(&mut self.pool).upstreams {
             if upstream.is_at_rest() {
                 upstream.quit(&self.config, now, &mut self.output);
@@ -312,6 +353,12 @@ impl Relay {
     /// How many upstream connections there are, idle ones included.
     pub fn upstreams(&self) -> usize {
         self.pool.upstreams.len()
+    }
+
+    /// How many bytes the relay holds for clients whose keys are granted: what waits for the upstream or for the client, and a
+    /// little for every channel. See [`RelayConfig::max_held_bytes`].
+    pub fn held_bytes(&self) -> usize {
+        self.usage.bytes()
     }
 
     fn finish(&mut self) {
@@ -359,6 +406,11 @@ impl Relay {
 
     fn settle_channel(&mut self, now: Time, id: ChannelId) {
         let waits = self.upstream_waits_for_client(id);
+        let waiting = self.channel_waiting(id);
+        if let Some(channel) = self.channels.get_mut(&id) {
+            let account = &channel.owner.policy.account;
+            self.usage.holds(account, &mut channel.held, waiting);
+        }
         let channel = self.channels.get(&id);
         let deadline = channel.and_then(|channel| channel.deadline(&self.config, waits));
         let links = channel.map(|channel| (channel.owner.front, channel.upstream));
@@ -369,7 +421,7 @@ impl Relay {
         let front = match front {
             FrontId::Link(link) => Some(link),
             FrontId::Session(session) => {
-                self.give_credit(session, id);
+                self.give_credit(session, id, waiting);
                 None
             }
         };
@@ -385,7 +437,13 @@ impl Relay {
             return upstream.channel();
         }
         let reading = self.read_limit(link) > 0;
-        let client = self.fronts.clients.get_mut(&link);
+        let mut client = self.fronts.clients.get_mut(&link);
+        if let Some(client) = &mut client
+            && let Some(account) = &client.account
+        {
+            let waiting = client.outgoing.bytes();
+            self.usage.holds(account, &mut client.held, waiting);
+        }
         let channel = client.as_ref().and_then(|client| client.channel());
         let deadline = client.and_then(|client| {
             // A client that is not read for being slow is not excused.

@@ -7,8 +7,8 @@ use alloc::{
     sync::Arc,
 };
 
-/// An account takes up to so many times as many connections as it leaves. Whoever comes next thus finds some at once, however
-/// few are left, and an account alone has eight of nine.
+/// An account takes up to so many times as much as it leaves, of connections and of everything else that is bounded. Whoever comes
+/// next thus finds some at once, however little is left, and an account alone has eight of nine.
 const TIMES_WHAT_IS_LEFT: usize = 8;
 
 /// Which channels wait for a connection, and which account has how many.
@@ -37,11 +37,12 @@ struct Account {
     waiting: BTreeMap<u64, ChannelId>,
 }
 
-/// How many more connections an account may take that has `leased` where `free` are left.
-const fn allowance(leased: usize, free: usize) -> usize {
-    let most = (TIMES_WHAT_IS_LEFT * free).saturating_sub(leased) / (TIMES_WHAT_IS_LEFT + 1);
+/// How much more an account may take that has `taken` where so much is `free`.
+pub(super) const fn allowance(taken: usize, free: usize) -> usize {
+    let times = free.saturating_mul(TIMES_WHAT_IS_LEFT);
+    let most = times.saturating_sub(taken) / (TIMES_WHAT_IS_LEFT + 1);
     // The first may be the last there is.
-    if leased == 0 && most == 0 && free > 0 {
+    if taken == 0 && most == 0 && free > 0 {
         1
     } else {
         most

@@ -8,6 +8,7 @@ mod early;
 mod every_input;
 mod fairness;
 mod flights;
+mod floods;
 mod links;
 mod peer;
 mod pipelining;
