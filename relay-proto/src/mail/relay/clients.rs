@@ -26,11 +26,10 @@ impl Relay {
             Some((CloseCode::SERVICE_RESTART, RESTARTS))
         } else if self.fronts.clients.len() >= self.config.max_links {
             Some((CloseCode::TRY_AGAIN_LATER, "too many links"))
-        } else if self.undecided.len() >= self.config.max_unauthenticated_links {
-            let why = "too many links that are not authenticated";
-            Some((CloseCode::TRY_AGAIN_LATER, why))
         } else {
-            None
+            let most = self.config.max_unauthenticated_links;
+            let why = self.strangers.turns_away(peer, most);
+            why.map(|why| (CloseCode::TRY_AGAIN_LATER, why))
         };
         if let Some((code, why)) = refusal {
             self.output.actions.push_back(Action::Close {
@@ -45,7 +44,7 @@ impl Relay {
         }
         let client = ClientLink::new(link, peer, &self.config, now);
         self.fronts.clients.insert(link, client);
-        self.undecided.insert(link);
+        self.strangers.insert(link, peer);
         self.output
             .events
             .push_back(Event::Connected { link, peer });
@@ -249,7 +248,7 @@ impl Relay {
         }
         let channel = client.channel();
         client.state = State::Closing { why: reason.into() };
-        self.undecided.remove(&link);
+        self.strangers.remove(link);
         self.output.actions.push_back(Action::Close {
             link,
             code,
@@ -266,7 +265,7 @@ impl Relay {
         let Some(mut client) = self.fronts.clients.remove(&link) else {
             return;
         };
-        self.undecided.remove(&link);
+        self.strangers.remove(link);
         if let Some(account) = &client.account {
             self.usage.holds(account, &mut client.held, 0);
             self.usage.link_ends(account);

@@ -22,7 +22,8 @@ pub struct RelayConfig {
     /// WebSockets. An [account](Policy::account) takes up to eight times as many as it leaves, but one in any case.
     pub max_links: usize,
     /// The most client links at once whose key is not decided yet; further ones are closed with 1013. Default 1,000, so
-    /// that strangers can't take every place.
+    /// that strangers can't take every place. One address (for IPv6: its /64) takes up to eight times as many as it leaves, but one in
+    /// any case.
     pub max_unauthenticated_links: usize,
     /// The most upstream links at once, idle ones included; further messages wait, or are refused for the moment. Default 500: mail
     /// servers limit the connections of one client to about as many.

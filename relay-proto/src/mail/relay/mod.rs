@@ -17,6 +17,7 @@ mod presented;
 mod refusals;
 mod sessions;
 mod shares;
+mod strangers;
 mod timers;
 mod transaction;
 mod trouble;
@@ -37,6 +38,7 @@ use self::{
     output::Output,
     pool::Pool,
     refusals::Refusals,
+    strangers::Strangers,
     timers::{Timed, Timers},
     trouble::Trouble,
     usage::Usage,
@@ -94,7 +96,7 @@ pub struct Relay {
     random: Random,
     phase: Phase,
     fronts: Fronts,
-    undecided: BTreeSet<LinkId>,
+    strangers: Strangers,
     refusals: Refusals,
     channels: BTreeMap<ChannelId, Channel>,
     opened_channels: u64,
@@ -158,7 +160,7 @@ impl Relay {
             random,
             phase: Phase::Running,
             fronts: Fronts::default(),
-            undecided: BTreeSet::new(),
+            strangers: Strangers::default(),
             refusals: Refusals::default(),
             channels: BTreeMap::new(),
             opened_channels: 0,
@@ -212,7 +214,7 @@ impl Relay {
         client.account = Some(account);
         let response = Message::AuthenticateResponse(Ok(Granted { limits, durable }));
         client.outgoing.send_message(&response, &mut self.output);
-        self.undecided.remove(&link);
+        self.strangers.remove(link);
         self.pool.expect_mail(&self.config, now);
         self.output.events.push_back(Event::Authenticated { link });
         for frame in early.into_frames() {
@@ -363,7 +365,7 @@ impl Relay {
 
     fn finish(&mut self) {
         self.phase = Phase::Finished;
-        self.undecided.clear();
+        self.strangers.clear();
         self.timers.clear();
         self.touched.clear();
         self.output.events.push_back(Event::Finished);

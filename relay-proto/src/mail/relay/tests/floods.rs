@@ -62,6 +62,29 @@ fn an_account_has_so_many_links_and_is_told_when_to_come_for_another() {
 }
 
 #[test]
+fn ten_thousand_links_that_say_nothing_keep_nobody_out() {
+    let mut rig = Rig::new(config());
+    for number in 0..10_000 {
+        rig.accept(LinkId::accepted(number));
+    }
+    assert_eq!(rig.pump.machine().links(), 888);
+    let turned_away = |event: &&Event| {
+        matches!(event, Event::TurnedAway { why, .. }
+            if *why == "too many links from this address that are not authenticated")
+    };
+    assert_eq!(rig.events.iter().filter(turned_away).count(), 10_000 - 888);
+    let last = LinkId::accepted(9_999);
+    assert_eq!(rig.close_code(last), Some(CloseCode::TRY_AGAIN_LATER));
+    // From elsewhere others come in, and in ten seconds from there, too.
+    let other = LinkId::accepted(10_000);
+    rig.accept_from(other, "2001:db8::1");
+    assert!(rig.is_open(other));
+    rig.pass(seconds(11));
+    assert_eq!(rig.pump.machine().links(), 0);
+    assert_eq!(arrive(&mut rig, 20_000, policy("alice")), None);
+}
+
+#[test]
 fn the_links_of_one_account_leave_some_to_others() {
     let mut rig = Rig::new(RelayConfig {
         max_links: 45,
@@ -309,6 +332,28 @@ fn sessions_nobody_comes_back_to_cost_their_own_account_only() {
     rig.pass(seconds(121));
     assert_eq!(rig.pump.machine().fronts.sessions.len(), 0);
     nothing_is_held(&rig);
+}
+
+#[test]
+fn of_a_hundred_thousand_recipients_a_hundred_are_taken() {
+    let (mut rig, upstream) = Rig::open(Policy::default());
+    rig.client_says("MAIL FROM:<a@b.example>\r\n");
+    rig.upstream_says(upstream, "250 fine\r\n");
+    for number in 0..100 {
+        rig.client_says(&format!("RCPT TO:<r{number}@d.example>\r\n"));
+        rig.upstream_says(upstream, "250 fine\r\n");
+    }
+    rig.upstream_hears(upstream);
+    rig.client_hears();
+    for _ in 0..100 {
+        rig.client_says(&"RCPT TO:<more@d.example>\r\n".repeat(1000));
+        let refusals = rig.client_hears().matches("452 4.5.3 ").count();
+        assert_eq!(refusals, 1000);
+        assert!(rig.pump.machine().held_bytes() < 64 * 1024);
+    }
+    assert_eq!(rig.upstream_hears(upstream), "");
+    rig.client_says("DATA\r\n");
+    assert_eq!(rig.upstream_hears(upstream), "DATA\r\n");
 }
 
 #[test]

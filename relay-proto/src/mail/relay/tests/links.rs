@@ -316,7 +316,7 @@ fn links_are_bounded() {
     });
     let links: Vec<_> = (0..6).map(LinkId::accepted).collect();
     rig.accept(links[0]);
-    rig.accept(links[1]);
+    rig.accept_from(links[1], "192.0.2.8");
     rig.accept(links[2]);
     assert_eq!(rig.close_code(links[2]), Some(CloseCode::TRY_AGAIN_LATER));
     rig.authenticate(links[0]);
