@@ -1,7 +1,7 @@
 //! What clients do to the relay: come, speak, take, fall silent, go.
 
 use super::{
-    Phase, RESTARTS, Relay,
+    Phase, Policy, RESTARTS, Relay,
     channel::{Owner, Start},
     client_link::{ClientLink, Early, Serving, Slot, State},
     event::Event,
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Action, CloseCode, Frame, LinkId, Time,
     link::Pulse,
-    mail::wire::{AUTHENTICATION_TIMEOUT, Message, Violation, decode},
+    mail::wire::{AUTHENTICATION_TIMEOUT, DurableRequest, Message, Violation, decode},
 };
 use alloc::{format, string::String, sync::Arc};
 use bytes::Bytes;
@@ -48,6 +48,26 @@ impl Relay {
         self.output
             .events
             .push_back(Event::Connected { link, peer });
+    }
+
+    /// Why an account gets no further link, where it gets none.
+    pub(super) fn refuses_link(
+        &mut self,
+        policy: &Policy,
+        durable: Option<DurableRequest>,
+    ) -> Option<&'static str> {
+        // A client that comes back leaves its old link, which may not be known to be dead.
+        let replaced = match durable {
+            Some(DurableRequest::Resume { session, .. }) => {
+                let front = self.fronts.sessions.get(&session);
+                front.is_some_and(|front| front.policy.account == policy.account)
+                    && self.sessions.update(session, |session, ()| session.link()) != Some(None)
+            }
+            _ => false,
+        };
+        let links = self.fronts.clients.len();
+        self.usage
+            .refuses_link(policy, &self.config, links, replaced.into())
     }
 
     pub(super) fn client_frame(&mut self, now: Time, link: LinkId, frame: &Frame) {

@@ -47,7 +47,7 @@ use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
     mail::{
         ledger::Ledger,
-        wire::{AUTHENTICATION_REFUSED, Denied, DurableRequest, Granted, Message},
+        wire::{AUTHENTICATION_REFUSED, Denied, Granted, Message},
     },
     session::{Registry, RegistryConfig, SessionId},
     storage::{Record, RestoreError},
@@ -250,25 +250,6 @@ impl Relay {
             self.refuse_in_time(now, link);
             self.settle(now, Some(link));
         }
-    }
-
-    fn refuses_link(
-        &mut self,
-        policy: &Policy,
-        durable: Option<DurableRequest>,
-    ) -> Option<&'static str> {
-        // A client that comes back leaves its old link, which may not be known to be dead.
-        let replaced = match durable {
-            Some(DurableRequest::Resume { session, .. }) => {
-                let front = self.fronts.sessions.get(&session);
-                front.is_some_and(|front| front.policy.account == policy.account)
-                    && self.sessions.update(session, |session, ()| session.link()) != Some(None)
-            }
-            _ => false,
-        };
-        let links = self.fronts.clients.len();
-        self.usage
-            .refuses_link(policy, &self.config, links, replaced.into())
     }
 
     /// Tells a client that its key is refused, once it has waited for that.

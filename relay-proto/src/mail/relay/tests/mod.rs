@@ -15,5 +15,6 @@ mod pipelining;
 mod pool;
 mod rig;
 mod sessions;
+mod smuggling;
 mod streaming;
 mod upstreams;
