@@ -104,19 +104,20 @@ impl Shares {
         }
     }
 
-    /// How many of the channels that wait may have a connection now, of `total`.
+    /// How many of the channels that wait may have a connection now, of `total`; where several accounts wait, it may be some more
+    /// than turn out to get one.
     pub(super) fn due(&self, total: usize) -> usize {
         let free = self.free(total);
         let mut due = 0;
         for (leased, _, name) in &self.line {
-            let allowance = allowance(*leased, free);
-            if allowance == 0 || due >= free {
+            let allowance = allowance(*leased, free - due);
+            if allowance == 0 {
                 break;
             }
             let waiting = self.accounts.get(name).map_or(0, |held| held.waiting.len());
             due += waiting.min(allowance);
         }
-        due.min(free)
+        due
     }
 
     /// Whether a channel more of this account could only wait for others of its own to end.

@@ -384,4 +384,33 @@ fn refused_recipients_without_end_end_the_message() {
     assert!(heard.starts_with("421 4.5.3 "), "{heard}");
     assert!(heard.ends_with("[closed]"), "{heard}");
     assert!(rig.is_open(peer.link));
+
+    // In one flight, with content behind them, of which the server hears nothing.
+    let channel = peer.open(2, None);
+    let recipients = "RCPT TO:<r@d.example>\r\n".repeat(1500);
+    let content = "BDAT 3 LAST\r\nx\r\n";
+    peer.say(
+        channel,
+        &format!("MAIL FROM:<a@b.example>\r\n{recipients}{content}"),
+    );
+    peer.talk(&mut rig);
+    let upstream = rig.greet(MODERN);
+    let mut asked = 0;
+    loop {
+        let heard = rig.upstream_hears(upstream);
+        assert!(!heard.contains("BDAT"), "{heard}");
+        asked += heard.matches("RCPT").count();
+        for line in heard.lines() {
+            let refuses = line.starts_with("RCPT");
+            rig.upstream_says(upstream, if refuses { "550 no\r\n" } else { "250 ok\r\n" });
+        }
+        if heard.is_empty() {
+            break;
+        }
+    }
+    assert!((1000..=1100).contains(&asked), "{asked}");
+    peer.talk(&mut rig);
+    let heard = peer.hears(channel);
+    assert_eq!(heard.matches("550 no\r\n").count(), 1000);
+    assert!(heard.contains("421 4.5.3 ") && heard.ends_with("[closed]"));
 }
