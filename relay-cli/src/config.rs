@@ -73,6 +73,15 @@ pub(crate) struct Layer {
     /// Keep up to so many of them for the next message; 0: every client has its own [default: 16]
     #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_IDLE")]
     upstream_idle: Option<usize>,
+    /// Take no further messages for the moment while the relay holds this many bytes [default: 1073741824]
+    #[arg(long, value_name = "N", env = "RELAY_MAX_HELD_BYTES")]
+    max_held_bytes: Option<NonZeroUsize>,
+    /// Let each API key have no more links than this at a time [default: a share that leaves some to others]
+    #[arg(long, value_name = "N", env = "RELAY_KEY_LINKS")]
+    key_links: Option<NonZeroUsize>,
+    /// Let each API key have no more messages under way than this at a time [default: 4096]
+    #[arg(long, value_name = "N", env = "RELAY_KEY_MESSAGES")]
+    key_messages: Option<NonZeroUsize>,
     /// Keep in this file what became of messages, so that after a crash clients are told and nothing is sent twice
     #[arg(long, value_name = "FILE", env = "RELAY_LEDGER")]
     ledger: Option<PathBuf>,
@@ -195,6 +204,9 @@ impl Layer {
             upstream_ca: self.upstream_ca.or(lower.upstream_ca),
             upstream_connections: self.upstream_connections.or(lower.upstream_connections),
             upstream_idle: self.upstream_idle.or(lower.upstream_idle),
+            max_held_bytes: self.max_held_bytes.or(lower.max_held_bytes),
+            key_links: self.key_links.or(lower.key_links),
+            key_messages: self.key_messages.or(lower.key_messages),
             ledger: self.ledger.or(lower.ledger),
             base_only: self.base_only || lower.base_only,
             tls_cert,
@@ -236,6 +248,12 @@ pub(crate) struct Settings {
     pub(crate) upstream_connections: Option<usize>,
     /// `None`: the relay's default.
     pub(crate) upstream_idle: Option<usize>,
+    /// `None`: the relay's default.
+    pub(crate) max_held_bytes: Option<usize>,
+    /// `None`: the relay's default.
+    pub(crate) key_links: Option<usize>,
+    /// `None`: the relay's default.
+    pub(crate) key_messages: Option<usize>,
     /// `None`: in memory.
     pub(crate) ledger: Option<PathBuf>,
     pub(crate) base_only: bool,
@@ -266,6 +284,9 @@ impl Settings {
             upstream_roots: Vec::new(),
             upstream_connections: None,
             upstream_idle: None,
+            max_held_bytes: None,
+            key_links: None,
+            key_messages: None,
             ledger: None,
             base_only: false,
             tls: None,
@@ -327,6 +348,9 @@ impl Settings {
             upstream_roots,
             upstream_connections: layer.upstream_connections.map(NonZeroUsize::get),
             upstream_idle: layer.upstream_idle,
+            max_held_bytes: layer.max_held_bytes.map(NonZeroUsize::get),
+            key_links: layer.key_links.map(NonZeroUsize::get),
+            key_messages: layer.key_messages.map(NonZeroUsize::get),
             ledger: layer.ledger,
             base_only: layer.base_only,
             tls,

@@ -1,5 +1,6 @@
 use super::*;
-use rcgen::KeyPair;
+use rcgen::{CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::{ClientConnection, ServerConnection, pki_types::ServerName};
 
 /// A certificate and a key that belong together, in PEM form.
 fn identity() -> (String, String) {
@@ -70,4 +71,83 @@ fn a_proxy_is_shown_no_certificate() {
     config.client_certificate = Some(own);
     let clients = TlsClients::new(&config).unwrap();
     assert!(shows(&clients.server) && !shows(&clients.proxy));
+}
+
+/// What a client says that looks for `name` and trusts the authority behind the server's certificate.
+fn meets(
+    names: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+    name: &str,
+) -> Result<(), rustls::Error> {
+    let mut authority = CertificateParams::new([]).unwrap();
+    authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut certificate = CertificateParams::new(names).unwrap();
+    change(&mut certificate);
+    let key = KeyPair::generate().unwrap();
+    let certificate = certificate.signed_by(&key, &issuer).unwrap().pem();
+    let server = server_config(certificate.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+    let config = Config {
+        extra_roots: certificates_from_pem(root.pem().as_bytes()).unwrap(),
+        ..Config::default()
+    };
+    let clients = TlsClients::new(&config).unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = ClientConnection::new(clients.server, name).unwrap();
+    let mut server = ServerConnection::new(server).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut said = Vec::new();
+        client.write_tls(&mut said).unwrap();
+        server.read_tls(&mut &*said).unwrap();
+        server.process_new_packets()?;
+        said.clear();
+        while server.wants_write() {
+            server.write_tls(&mut said).unwrap();
+        }
+        client.read_tls(&mut &*said).unwrap();
+        client.process_new_packets()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_certificate_counts_for_its_names_and_its_time_and_nothing_else() {
+    let refused = |result: Result<(), rustls::Error>| match result {
+        Err(rustls::Error::InvalidCertificate(why)) => format!("{why:?}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(meets(&["relay.example"], |_| {}, "relay.example"), Ok(()));
+    assert_eq!(
+        meets(&["*.relay.example"], |_| {}, "a.relay.example"),
+        Ok(())
+    );
+    for (names, name) in [
+        (&["relay.example"][..], "other.example"),
+        (&["relay.example"], "relay.example.evil.example"),
+        (&["relay.example"], "a.relay.example"),
+        (&["*.relay.example"], "a.b.relay.example"),
+        (&["relay.example"], "192.0.2.1"),
+        (&["192.0.2.1"], "192.0.2.2"),
+        (&["192.0.2.1"], "relay.example"),
+    ] {
+        let why = refused(meets(names, |_| {}, name));
+        assert!(
+            why.contains("NotValidForName"),
+            "{names:?} for {name}: {why}"
+        );
+    }
+    assert_eq!(meets(&["192.0.2.1"], |_| {}, "192.0.2.1"), Ok(()));
+    let old = |certificate: &mut CertificateParams| {
+        certificate.not_before = date_time_ymd(2001, 1, 1);
+        certificate.not_after = date_time_ymd(2002, 1, 1);
+    };
+    assert!(refused(meets(&["relay.example"], old, "relay.example")).contains("Expired"));
+    let early = |certificate: &mut CertificateParams| {
+        certificate.not_before = date_time_ymd(3000, 1, 1);
+        certificate.not_after = date_time_ymd(3001, 1, 1);
+    };
+    assert!(refused(meets(&["relay.example"], early, "relay.example")).contains("NotValidYet"));
 }

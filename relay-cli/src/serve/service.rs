@@ -48,6 +48,9 @@ impl Service {
             upstream_roots,
             upstream_connections,
             upstream_idle,
+            max_held_bytes,
+            key_links,
+            key_messages,
             ledger,
             base_only,
             tls,
@@ -77,16 +80,19 @@ impl Service {
                 (upstream, Access::NONE, Some(mailbox))
             }
         };
-        let policy = Policy {
+        let mut policy = Policy {
             sender_domains: allow_sender,
             networks: allow_net,
             recipients: allow_rcpt,
             max_message_bytes: Some(max_message_bytes),
+            max_links: key_links,
             ..Policy::default()
         };
+        policy.max_channels = key_messages.unwrap_or(policy.max_channels);
         let mut config = RelayConfig::new(upstream, host_name);
         config.upstream_access = access;
         config.max_upstreams = upstream_connections.unwrap_or(config.max_upstreams);
+        config.max_held_bytes = max_held_bytes.unwrap_or(config.max_held_bytes);
         config.pool.max_idle = upstream_idle.unwrap_or(config.pool.max_idle);
         config.durable = !base_only;
         let mut transport = Config::default();

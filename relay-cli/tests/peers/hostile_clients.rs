@@ -268,6 +268,38 @@ fn a_message_in_endless_pieces() {
 }
 
 #[test]
+fn a_key_with_too_many_links_is_told_when_to_come_back() {
+    let mailbox = Mailbox::with(&["--key-links", "2"]);
+    let mut links = [(); 2].map(|()| authenticated(mailbox.relay.address));
+    let mut third = WebSocket::connect(mailbox.relay.address);
+    third.send_text(&authenticate());
+    third.wait_for("\"retryAfterMs\":");
+    let (code, reason) = third.closed();
+    assert_eq!(
+        (code, &*reason),
+        (1008, "this API key has as many links as it may")
+    );
+    for link in &mut links {
+        link.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+        link.wait_for("SMTP_CHANNEL_READY");
+    }
+}
+
+#[test]
+fn a_relay_that_may_hold_nothing_takes_no_message() {
+    let mailbox = Mailbox::with(&["--max-held-bytes", "1", "--key-messages", "1"]);
+    let mut first = authenticated(mailbox.relay.address);
+    first.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    first.wait_for("SMTP_CHANNEL_READY");
+    let mut second = authenticated(mailbox.relay.address);
+    second.send_text(r#"{"type":"SMTP_CHANNEL_OPEN"}"#);
+    second.wait_for("\"code\":421,\"retryAfterMs\":");
+    // What the first has begun it may finish.
+    first.send_text(r#"{"type":"SMTP_TO_SERVER","data":"NOOP\r\n"}"#);
+    first.wait_for("250 2.0.0 Ok");
+}
+
+#[test]
 fn a_flood_of_pings() {
     const PINGS: usize = 100_000;
     let mailbox = Mailbox::start();

@@ -143,6 +143,38 @@ fn content_may_come_in_chunks() {
 }
 
 #[test]
+fn no_mail_program_smuggles_a_second_message_past_the_bridge() {
+    let directory = tempfile::tempdir().unwrap();
+    let mail = directory.path().join("mail");
+    let serving = Serving::start(&["--mailbox", mail.to_str().unwrap()]);
+    let bridge = bridge(&serving.url, &[]);
+    let mut mailer = Mailer::connect(&bridge);
+    let ends = [
+        "\n.\n",
+        "\n.\r\n",
+        "\r\n.\n",
+        "\r.\r",
+        "\r.\r\n",
+        "\r\n.\r",
+        "\r\r\n.\r\r\n",
+        "\r\n.\x00\r\n",
+    ];
+    for end in ends {
+        let content = format!(
+            "Subject: x\r\n\r\nhello{end}MAIL FROM:<mallory@evil.example>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\nforged"
+        );
+        let reply = mailer.send(&["bob@example.net"], &content);
+        assert_eq!(reply, "250 2.0.0 Delivered", "{end:?}");
+    }
+    let messages = messages(&mail.join("example.net/bob"));
+    assert_eq!(messages.len(), ends.len());
+    for message in messages {
+        assert!(message.contains("hello"), "{message:?}");
+        assert!(message.ends_with("DATA\r\nforged\r\n"), "{message:?}");
+    }
+}
+
+#[test]
 fn without_a_relay_the_mail_program_is_to_try_again() {
     let url = format!("ws://{}/", deserted());
     let bridge = bridge(&url, &["--attempts", "1"]);

@@ -53,6 +53,10 @@ impl Channel {
         self.waiting_bytes
     }
 
+    pub(super) fn last_word_bytes(&self) -> usize {
+        self.last_word.as_ref().map_or(0, Bytes::len)
+    }
+
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.waiting_bytes += bytes.len();
         self.waiting.push_back(bytes);

@@ -91,6 +91,8 @@ pub struct Channels {
     /// The highest id that was ever opened.
     last: u64,
     announcements: VecDeque<Bytes>,
+    /// The length of all that waits to be sent.
+    waiting_bytes: usize,
     /// Who could send, by priority, in turns.
     lines: [VecDeque<u64>; 4],
     /// Who owes credit.
@@ -105,6 +107,7 @@ impl Channels {
             channels: BTreeMap::new(),
             last: 0,
             announcements: VecDeque::new(),
+            waiting_bytes: 0,
             lines: [const { VecDeque::new() }; 4],
             grants: VecDeque::new(),
         }
@@ -151,6 +154,7 @@ impl Channels {
         let Some(channel) = self.channels.remove(&id) else {
             return false;
         };
+        self.waiting_bytes -= channel.waiting_bytes() + channel.last_word_bytes();
         if channel.in_line {
             self.lines[channel.priority as usize].retain(|other| *other != id);
         }
@@ -166,7 +170,9 @@ impl Channels {
         let Some(channel) = self.open_channel(id) else {
             return false;
         };
+        let bytes = word.len();
         channel.finish(word);
+        self.waiting_bytes += bytes;
         self.line_up(id);
         true
     }
@@ -194,12 +200,18 @@ impl Channels {
     /// Words are bounded by their owner alone: one that answers a peer stops reading from it while
     /// [`announcements`](Self::announcements) are many.
     pub fn announce(&mut self, word: Bytes) {
+        self.waiting_bytes += word.len();
         self.announcements.push_back(word);
     }
 
     /// How many words wait.
     pub fn announcements(&self) -> usize {
         self.announcements.len()
+    }
+
+    /// How many bytes wait to be sent in all: words, and data on every channel.
+    pub const fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     /// How many bytes [`write`](Self::write) takes on this channel now; none where it is not open.
@@ -228,7 +240,9 @@ impl Channels {
             return Err(WriteError::Full(bytes));
         }
         if !bytes.is_empty() {
+            let length = bytes.len();
             channel.push(bytes);
+            self.waiting_bytes += length;
             self.line_up(id);
         }
         Ok(())
@@ -242,6 +256,7 @@ impl Channels {
             if word.len() > room {
                 return None;
             }
+            self.waiting_bytes -= word.len();
             return self.announcements.pop_front().map(Body::Control);
         }
         let line = self.lines.iter_mut().find(|line| !line.is_empty())?;
@@ -252,6 +267,7 @@ impl Channels {
         channel.in_line = false;
         match next {
             Next::Data(payload) => {
+                self.waiting_bytes -= payload.len();
                 self.line_up(id);
                 Some(Body::Data {
                     channel: id,
@@ -259,6 +275,7 @@ impl Channels {
                 })
             }
             Next::LastWord(word) => {
+                self.waiting_bytes -= word.len();
                 self.close(id);
                 Some(Body::Control(word))
             }

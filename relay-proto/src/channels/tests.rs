@@ -194,6 +194,25 @@ fn what_waits_is_bounded_and_comes_back() {
 }
 
 #[test]
+fn everything_that_waits_is_counted_until_it_leaves_or_is_dropped() {
+    let mut channels = channels(|_| {});
+    let [first, second] = [(); 2].map(|()| channels.open(Priority::Normal).unwrap());
+    channels.announce("word".into());
+    channels.write(first, data(10)).unwrap();
+    channels.write(second, data(20)).unwrap();
+    channels.finish(first, "end".into());
+    channels.finish(second, "ending".into());
+    assert_eq!(channels.waiting_bytes(), 4 + 10 + 20 + 3 + 6);
+    channels.close(second);
+    assert_eq!(channels.waiting_bytes(), 4 + 10 + 3);
+    for left in [10 + 3, 3, 0] {
+        assert!(channels.poll(usize::MAX).is_some());
+        assert_eq!(channels.waiting_bytes(), left);
+    }
+    assert!(channels.is_empty() && channels.poll(usize::MAX).is_none());
+}
+
+#[test]
 fn credit_comes_back_by_the_half_window_and_never_more_than_was_used() {
     let mut channels = channels(|_| {});
     let id = channels.open(Priority::Normal).unwrap();
@@ -260,6 +279,8 @@ proptest! {
                     prop_assert_eq!(sender.granted(id, bytes), Ok(()));
                 },
             }
+            let waiting = written.iter().sum::<u64>() - arrived.iter().sum::<u64>();
+            prop_assert_eq!(sender.waiting_bytes() as u64, waiting);
         }
         prop_assert_eq!(arrived, written);
     }

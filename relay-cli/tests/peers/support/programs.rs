@@ -120,9 +120,14 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// One whose relay has these settings as well.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
-        let relay = RelayServer::start(&["--mailbox", path]);
+        let relay = RelayServer::start(&[&["--mailbox", path], arguments].concat());
         Self { relay, directory }
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Channel {
     pub(super) stage: Stage,
     /// In the durable dialect: the delivery it is for.
     pub(super) message: Option<Message>,
+    /// The bytes the account is charged for what waits here and at the upstream.
+    pub(super) held: usize,
 }
 
 /// A delivery that has a name, and is in the ledger from before its end of data on.

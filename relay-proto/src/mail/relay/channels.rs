@@ -10,7 +10,7 @@ use super::{
     upstream::{Loss, Upstream},
 };
 use crate::{
-    Time,
+    LinkId, Time,
     mail::wire::ChannelError,
     smtp::{Capabilities, Reply, Security, Session, SessionConfig, Turn, reply},
 };
@@ -37,18 +37,14 @@ impl Relay {
         start: Start,
         message: Option<Message>,
     ) -> Result<ChannelId, Ending> {
-        if start == Start::Greeting && self.pool.is_full(&self.config) {
+        if start == Start::Greeting && self.pool.is_full(&owner.policy.account, &self.config) {
             let why = "the relay has too many connections to the mail server";
-            self.output.events.push_back(Event::ChannelFailed {
-                link: owner.link,
-                why: why.into(),
-            });
-            return Err(Ending::Failed(ChannelError {
-                error: why.into(),
-                code: Some(421),
-                retry_after: Some(self.retry_after()),
-            }));
+            return Err(self.refuse_channel(owner.link, why));
         }
+        if let Some(why) = self.usage.refuses_channel(&owner.policy, &self.config) {
+            return Err(self.refuse_channel(owner.link, why));
+        }
+        self.usage.channel_begins(&owner.policy.account);
         let id = ChannelId(self.opened_channels);
         self.opened_channels += 1;
         let stage = match start {
@@ -72,6 +68,7 @@ impl Relay {
             waits_until: None,
             stage,
             message,
+            held: 0,
         };
         self.channels.insert(id, channel);
         if start == Start::Greeting {
@@ -79,6 +76,19 @@ impl Relay {
         }
         self.touched.push(Timed::Channel(id));
         Ok(id)
+    }
+
+    fn refuse_channel(&mut self, link: LinkId, why: &str) -> Ending {
+        let event = Event::ChannelFailed {
+            link,
+            why: why.into(),
+        };
+        self.output.events.push_back(event);
+        Ending::Failed(ChannelError {
+            error: why.into(),
+            code: Some(421),
+            retry_after: Some(self.retry_after()),
+        })
     }
 
     /// A session that has greeted. `names_recipients`: those that are too many are refused by the relay.
@@ -108,7 +118,7 @@ impl Relay {
             && channel.waits_until.is_none()
         {
             channel.waits_until = Some(now.after(self.config.upstream_open_timeout));
-            self.pool.wait(id);
+            self.pool.wait(&channel.owner.policy.account, id);
             let upstream = channel.upstream.take();
             self.release_upstream(now, upstream, "");
         }
@@ -135,12 +145,29 @@ impl Relay {
 
     /// The client, or the front with it, is done with the channel. The front tells the client itself.
     pub(super) fn close_channel(&mut self, now: Time, id: ChannelId, why: &str) {
-        if let Some(channel) = self.channels.remove(&id) {
+        if let Some(channel) = self.take_channel(id) {
             self.touched.push(Timed::Channel(id));
             self.pool.stop_waiting(id);
             self.leave_delivery(id, &channel);
             self.release_upstream(now, channel.upstream, why);
         }
+    }
+
+    fn take_channel(&mut self, id: ChannelId) -> Option<Channel> {
+        let mut channel = self.channels.remove(&id)?;
+        let account = &channel.owner.policy.account;
+        self.usage.holds(account, &mut channel.held, 0);
+        self.usage.channel_ends(account);
+        Some(channel)
+    }
+
+    /// How many bytes wait on the channel, and for its upstream.
+    pub(super) fn channel_waiting(&self, id: ChannelId) -> usize {
+        let Some(channel) = self.channels.get(&id) else {
+            return 0;
+        };
+        let upstream = self.upstream_of(channel);
+        channel.buffered() + upstream.map_or(0, Upstream::unwritten)
     }
 
     /// How many more bytes from the client find room on the channel.
@@ -365,7 +392,7 @@ impl Relay {
 
     /// Ends the channel from this side.
     pub(super) fn end_channel(&mut self, now: Time, id: ChannelId, why: &str, ending: Ending) {
-        let Some(channel) = self.channels.remove(&id) else {
+        let Some(channel) = self.take_channel(id) else {
             return;
         };
         self.touched.push(Timed::Channel(id));

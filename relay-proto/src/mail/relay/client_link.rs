@@ -31,6 +31,10 @@ pub(super) struct ClientLink {
     pub(super) heartbeat: Heartbeat,
     pub(super) outgoing: Outgoing,
     pub(super) ignored_frames: u64,
+    /// Whose it is, once its key is granted.
+    pub(super) account: Option<Arc<str>>,
+    /// The bytes the account is charged for what waits to be written.
+    pub(super) held: usize,
     pub(super) state: State,
 }
 
@@ -101,6 +105,8 @@ impl ClientLink {
             heartbeat: Heartbeat::new(config.heartbeat_interval, now),
             outgoing: Outgoing::new(link),
             ignored_frames: 0,
+            account: None,
+            held: 0,
             state: State::Unauthenticated {
                 until: now.after(config.authentication_timeout),
             },

@@ -1,7 +1,7 @@
 //! What clients do to the relay: come, speak, take, fall silent, go.
 
 use super::{
-    Phase, RESTARTS, Relay,
+    Phase, Policy, RESTARTS, Relay,
     channel::{Owner, Start},
     client_link::{ClientLink, Early, Serving, Slot, State},
     event::Event,
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Action, CloseCode, Frame, LinkId, Time,
     link::Pulse,
-    mail::wire::{AUTHENTICATION_TIMEOUT, Message, Violation, decode},
+    mail::wire::{AUTHENTICATION_TIMEOUT, DurableRequest, Message, Violation, decode},
 };
 use alloc::{format, string::String, sync::Arc};
 use bytes::Bytes;
@@ -26,11 +26,10 @@ impl Relay {
             Some((CloseCode::SERVICE_RESTART, RESTARTS))
         } else if self.fronts.clients.len() >= self.config.max_links {
             Some((CloseCode::TRY_AGAIN_LATER, "too many links"))
-        } else if self.undecided.len() >= self.config.max_unauthenticated_links {
-            let why = "too many links that are not authenticated";
-            Some((CloseCode::TRY_AGAIN_LATER, why))
         } else {
-            None
+            let most = self.config.max_unauthenticated_links;
+            let why = self.strangers.turns_away(peer, most);
+            why.map(|why| (CloseCode::TRY_AGAIN_LATER, why))
         };
         if let Some((code, why)) = refusal {
             self.output.actions.push_back(Action::Close {
@@ -45,10 +44,30 @@ impl Relay {
         }
         let client = ClientLink::new(link, peer, &self.config, now);
         self.fronts.clients.insert(link, client);
-        self.undecided.insert(link);
+        self.strangers.insert(link, peer);
         self.output
             .events
             .push_back(Event::Connected { link, peer });
+    }
+
+    /// Why an account gets no further link, where it gets none.
+    pub(super) fn refuses_link(
+        &mut self,
+        policy: &Policy,
+        durable: Option<DurableRequest>,
+    ) -> Option<&'static str> {
+        // A client that comes back leaves its old link, which may not be known to be dead.
+        let replaced = match durable {
+            Some(DurableRequest::Resume { session, .. }) => {
+                let front = self.fronts.sessions.get(&session);
+                front.is_some_and(|front| front.policy.account == policy.account)
+                    && self.sessions.update(session, |session, ()| session.link()) != Some(None)
+            }
+            _ => false,
+        };
+        let links = self.fronts.clients.len();
+        self.usage
+            .refuses_link(policy, &self.config, links, replaced.into())
     }
 
     pub(super) fn client_frame(&mut self, now: Time, link: LinkId, frame: &Frame) {
@@ -249,7 +268,7 @@ impl Relay {
         }
         let channel = client.channel();
         client.state = State::Closing { why: reason.into() };
-        self.undecided.remove(&link);
+        self.strangers.remove(link);
         self.output.actions.push_back(Action::Close {
             link,
             code,
@@ -263,10 +282,14 @@ impl Relay {
     }
 
     pub(super) fn client_ended(&mut self, now: Time, link: LinkId, why: String) {
-        let Some(client) = self.fronts.clients.remove(&link) else {
+        let Some(mut client) = self.fronts.clients.remove(&link) else {
             return;
         };
-        self.undecided.remove(&link);
+        self.strangers.remove(link);
+        if let Some(account) = &client.account {
+            self.usage.holds(account, &mut client.held, 0);
+            self.usage.link_ends(account);
+        }
         let channel = client.channel();
         let why = match client.state {
             State::Closing { why } => why,

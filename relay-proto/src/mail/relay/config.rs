@@ -1,5 +1,7 @@
 //! How a relay behaves.
 
+#[cfg(doc)]
+use super::Policy;
 use crate::{
     StreamAddress,
     mail::ledger::LedgerLimits,
@@ -17,14 +19,26 @@ pub struct RelayConfig {
     /// The relay's own name: in its greeting, and in EHLO towards the upstream.
     pub host_name: HostName,
     /// The most client links at once; further ones are closed with 1013. Default 10,000, some 100 MiB of idle
-    /// WebSockets.
+    /// WebSockets. An [account](Policy::account) takes up to eight times as many as it leaves, but one in any case.
     pub max_links: usize,
     /// The most client links at once whose key is not decided yet; further ones are closed with 1013. Default 1,000, so
-    /// that strangers can't take every place.
+    /// that strangers can't take every place. One address (for IPv6: its /64) takes up to eight times as many as it leaves, but one in
+    /// any case.
     pub max_unauthenticated_links: usize,
-    /// The most upstream links at once, idle ones included; further channels are refused for the moment. Default 500: mail
+    /// The most upstream links at once, idle ones included; further messages wait, or are refused for the moment. Default 500: mail
     /// servers limit the connections of one client to about as many.
+    ///
+    /// An [account](Policy::account) takes up to eight times as many as it leaves, but one in any case: alone up to 444 of 500, so
+    /// that whoever comes next finds some. Where there are too few, whoever has fewest gets the next, and among equals they take
+    /// turns. Where one account is to have `n` at once, `n + n / 8 + 1` are enough.
     pub max_upstreams: usize,
+    /// How many bytes the relay holds before it takes no further messages, for the moment: those that wait for the upstream, or for
+    /// the client to take or to acknowledge them, and a little for every channel. Default 1 GiB, which is most of what a small
+    /// server has; ordinary mail streams through and needs a thousandth of that.
+    ///
+    /// Of these too an [account](Policy::account) takes up to eight times as much as it leaves. What is under way goes on, and may
+    /// still fill its windows.
+    pub max_held_bytes: usize,
     /// How connections to the upstream are kept for the next message.
     pub pool: PoolConfig,
     /// Whether clients that ask for the durable dialect get it. Default: they do.
@@ -76,6 +90,7 @@ impl RelayConfig {
             max_links: 10_000,
             max_unauthenticated_links: 1_000,
             max_upstreams: 500,
+            max_held_bytes: 1 << 30,
             pool: PoolConfig::new(),
             durable: true,
             session_expiry: Duration::from_secs(2 * 60),

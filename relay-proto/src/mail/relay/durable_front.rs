@@ -33,13 +33,15 @@ pub(super) struct DurableFront {
     pub(super) peer: Option<IpAddr>,
     pub(super) policy: Arc<Policy>,
     pub(super) channels: Channels,
+    /// The bytes the account is charged for what waits to be said.
+    pub(super) held: usize,
     /// What each open channel does.
     places: BTreeMap<u64, Place>,
     numbers: BTreeMap<ChannelId, u64>,
     /// Those that may have more waiting for the client than they should.
     crowded: BTreeSet<ChannelId>,
-    /// How many bytes of the client's are here, on all channels.
-    held: usize,
+    /// How many bytes of the client's are here, on all channels, for which no credit was given back.
+    uncredited: usize,
     /// Whether the client was told that the relay is about to end.
     pub(super) is_draining: bool,
     /// The client has asked for another session, which is gone, and may have sent the next frames of that one without waiting.
@@ -68,10 +70,11 @@ impl DurableFront {
             peer,
             policy,
             channels: Channels::new(config),
+            held: 0,
             places: BTreeMap::new(),
             numbers: BTreeMap::new(),
             crowded: BTreeSet::new(),
-            held: 0,
+            uncredited: 0,
             is_draining: false,
             awaits_first: false,
         }
@@ -117,7 +120,7 @@ impl DurableFront {
         let number = self.numbers.remove(&channel)?;
         if let Some(Place::Message { held, .. }) = self.places.get(&number) {
             self.channels.consumed(number, *held);
-            self.held -= *held;
+            self.uncredited -= *held;
         }
         self.await_outcome(number, delivery);
         Some(number)
@@ -128,7 +131,7 @@ impl DurableFront {
         match self.places.get_mut(&number) {
             Some(Place::Message { channel, held }) => {
                 *held += bytes;
-                self.held += bytes;
+                self.uncredited += bytes;
                 Some(*channel)
             }
             Some(Place::Awaits(_)) | None => {
@@ -145,7 +148,7 @@ impl DurableFront {
             && *held > waiting
         {
             self.channels.consumed(*number, *held - waiting);
-            self.held -= *held - waiting;
+            self.uncredited -= *held - waiting;
             *held = waiting;
             output.stirred.insert(self.session);
         }
@@ -157,7 +160,7 @@ impl DurableFront {
         match self.places.remove(&number)? {
             Place::Message { channel, held } => {
                 self.numbers.remove(&channel);
-                self.held -= held;
+                self.uncredited -= held;
                 Some(channel)
             }
             Place::Awaits(_) => None,
@@ -169,7 +172,7 @@ impl DurableFront {
         let channel = number;
         if let Some(Place::Message { channel, held }) = self.places.remove(&number) {
             self.numbers.remove(&channel);
-            self.held -= held;
+            self.uncredited -= held;
         }
         let word = match ending {
             Ending::Closed { reason } => Word::Closed {
@@ -202,8 +205,8 @@ impl DurableFront {
     }
 
     /// How many bytes of the client's are here, on all channels.
-    pub(super) const fn held(&self) -> usize {
-        self.held
+    pub(super) const fn uncredited(&self) -> usize {
+        self.uncredited
     }
 
     /// What its open channels carry.

@@ -49,7 +49,7 @@ pub enum Event {
         /// The client's link.
         link: LinkId,
     },
-    /// The key was denied.
+    /// The key was denied, or its account has as many links as it may.
     AuthenticationRefused {
         /// The client's link.
         link: LinkId,

@@ -13,6 +13,9 @@ use crate::{
     smtp::{Ahead, ForwardPath, Reply, Request, Session, Turn, reply},
 };
 
+/// How many refused recipients of a message are remembered with their replies at least.
+const MAX_REJECTED: usize = 1000;
+
 /// Carries requests from a session to the upstream.
 pub(super) struct Exchange<'a> {
     pub(super) channel: ChannelId,
@@ -123,6 +126,11 @@ impl Exchange<'_> {
                 return self.forward_mail();
             }
             Request::Recipient(forward_path) => {
+                if self.names_too_many() {
+                    let text = "Too many recipients were refused, closing";
+                    let refused = Refused::Recipient(forward_path);
+                    return self.refuse(refused, reply(421, "4.5.3", text));
+                }
                 if let Err(reply) = self.check_recipient(&forward_path) {
                     if let Some(message) = &mut self.message {
                         message.recipient(forward_path.clone(), &reply);
@@ -192,6 +200,13 @@ impl Exchange<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the names that are to be told with the outcome are more than anybody means to send to.
+    fn names_too_many(&self) -> bool {
+        let most = self.owner.policy.max_recipients.max(MAX_REJECTED);
+        let rejected = self.message.as_ref().map(|message| message.rejected.len());
+        rejected.is_some_and(|rejected| rejected >= most)
     }
 
     fn refuse(&mut self, refused: Refused, reply: Reply) {

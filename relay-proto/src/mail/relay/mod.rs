@@ -16,11 +16,14 @@ mod pool;
 mod presented;
 mod refusals;
 mod sessions;
+mod shares;
+mod strangers;
 mod timers;
 mod transaction;
 mod trouble;
 mod upstream;
 mod upstreams;
+mod usage;
 
 pub use config::{PoolConfig, RelayConfig};
 pub use event::{Event, Refused};
@@ -35,9 +38,10 @@ use self::{
     output::Output,
     pool::Pool,
     refusals::Refusals,
+    strangers::Strangers,
     timers::{Timed, Timers},
     trouble::Trouble,
-    upstream::Upstream,
+    usage::Usage,
 };
 use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
@@ -92,7 +96,7 @@ pub struct Relay {
     random: Random,
     phase: Phase,
     fronts: Fronts,
-    undecided: BTreeSet<LinkId>,
+    strangers: Strangers,
     refusals: Refusals,
     channels: BTreeMap<ChannelId, Channel>,
     opened_channels: u64,
@@ -108,6 +112,7 @@ pub struct Relay {
     /// Sessions in which somebody waits for what becomes of a delivery.
     waiting: BTreeMap<DeliveryKey, BTreeSet<SessionId>>,
     pool: Pool,
+    usage: Usage,
     timers: Timers,
     /// Whose timers may have changed.
     touched: Vec<Timed>,
@@ -155,7 +160,7 @@ impl Relay {
             random,
             phase: Phase::Running,
             fronts: Fronts::default(),
-            undecided: BTreeSet::new(),
+            strangers: Strangers::default(),
             refusals: Refusals::default(),
             channels: BTreeMap::new(),
             opened_channels: 0,
@@ -166,6 +171,7 @@ impl Relay {
             forwarded: BTreeMap::new(),
             waiting: BTreeMap::new(),
             pool: Pool::default(),
+            usage: Usage::default(),
             timers: Timers::default(),
             touched: Vec::new(),
             output: Output::default(),
@@ -173,6 +179,9 @@ impl Relay {
     }
 
     /// Grants the key a client has presented. Does nothing where the client is gone or already decided on.
+    ///
+    /// An account that has as many links as it may gets no other: the client is told when to come back, as by
+    /// [`deny`](Self::deny).
     pub fn grant(&mut self, now: Time, link: LinkId, policy: Policy) {
         let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
@@ -181,7 +190,16 @@ impl Relay {
             return;
         };
         let (early, durable) = (mem::take(early), durable.filter(|_| self.config.durable));
+        if let Some(error) = self.refuses_link(&policy, durable) {
+            let denied = Denied {
+                error: error.into(),
+                retry_after: Some(self.retry_after()),
+                permanent: Some(false),
+            };
+            return self.refuse_at(now, link, denied, now);
+        }
         let (limits, policy) = (policy.limits(), Arc::new(policy));
+        let account: Arc<str> = policy.account.as_str().into();
         let granted = durable.and_then(|request| self.grant_durable(now, link, request, &policy));
         let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
@@ -192,9 +210,11 @@ impl Relay {
             None => (State::Serving(Serving { policy, slot }), None),
         };
         client.state = state;
+        self.usage.link_begins(&account);
+        client.account = Some(account);
         let response = Message::AuthenticateResponse(Ok(Granted { limits, durable }));
         client.outgoing.send_message(&response, &mut self.output);
-        self.undecided.remove(&link);
+        self.strangers.remove(link);
         self.pool.expect_mail(&self.config, now);
         self.output.events.push_back(Event::Authenticated { link });
         for frame in early.into_frames() {
@@ -221,12 +241,15 @@ impl Relay {
             true => self.refusals.wait(now, client.peer),
             false => Duration::ZERO,
         };
-        client.state = State::Refusing {
-            at: now.after(wait),
-            denied,
-        };
-        self.refuse_in_time(now, link);
-        self.settle(now, Some(link));
+        self.refuse_at(now, link, denied, now.after(wait));
+    }
+
+    fn refuse_at(&mut self, now: Time, link: LinkId, denied: Denied, at: Time) {
+        if let Some(client) = self.fronts.clients.get_mut(&link) {
+            client.state = State::Refusing { at, denied };
+            self.refuse_in_time(now, link);
+            self.settle(now, Some(link));
+        }
     }
 
     /// Tells a client that its key is refused, once it has waited for that.
@@ -295,6 +318,7 @@ impl Relay {
         }
         self.channels.clear();
         self.fronts.sessions.clear();
+        self.usage = Usage::default();
         for (_, mut upstream) in mem::take(&mut self.pool).upstreams {
             if upstream.is_at_rest() {
                 upstream.quit(&self.config, now, &mut self.output);
@@ -324,31 +348,15 @@ impl Relay {
         self.channels.len()
     }
 
-    /// How many bytes wait in the relay: for clients to acknowledge, and for sockets to take. Grows with sessions (1 MiB each at
-    /// most), channels ([`RelayConfig::channel_window`]), links and upstream connections, and with nothing else.
-    ///
-    /// Takes time linear in all of them.
+    /// How many bytes the relay holds for clients whose keys are granted: what waits for the upstream or for the client, and a
+    /// little for every channel. See [`RelayConfig::max_held_bytes`].
     pub fn held_bytes(&self) -> usize {
-        let sessions = self
-            .sessions
-            .iter()
-            .map(|session| session.unacknowledged().1);
-        let channels = self.channels.values().map(Channel::buffered);
-        let clients = self
-            .fronts
-            .clients
-            .values()
-            .map(|client| client.outgoing.bytes());
-        let upstreams = self.pool.upstreams.values().map(Upstream::unwritten);
-        sessions.sum::<usize>()
-            + channels.sum::<usize>()
-            + clients.sum::<usize>()
-            + upstreams.sum::<usize>()
+        self.usage.bytes()
     }
 
     fn finish(&mut self) {
         self.phase = Phase::Finished;
-        self.undecided.clear();
+        self.strangers.clear();
         self.timers.clear();
         self.touched.clear();
         self.output.events.push_back(Event::Finished);
@@ -391,6 +399,11 @@ impl Relay {
 
     fn settle_channel(&mut self, now: Time, id: ChannelId) {
         let waits = self.upstream_waits_for_client(id);
+        let waiting = self.channel_waiting(id);
+        if let Some(channel) = self.channels.get_mut(&id) {
+            let account = &channel.owner.policy.account;
+            self.usage.holds(account, &mut channel.held, waiting);
+        }
         let channel = self.channels.get(&id);
         let deadline = channel.and_then(|channel| channel.deadline(&self.config, waits));
         let links = channel.map(|channel| (channel.owner.front, channel.upstream));
@@ -401,7 +414,7 @@ impl Relay {
         let front = match front {
             FrontId::Link(link) => Some(link),
             FrontId::Session(session) => {
-                self.give_credit(session, id);
+                self.give_credit(session, id, waiting);
                 None
             }
         };
@@ -417,7 +430,13 @@ impl Relay {
             return upstream.channel();
         }
         let reading = self.read_limit(link) > 0;
-        let client = self.fronts.clients.get_mut(&link);
+        let mut client = self.fronts.clients.get_mut(&link);
+        if let Some(client) = &mut client
+            && let Some(account) = &client.account
+        {
+            let waiting = client.outgoing.bytes();
+            self.usage.holds(account, &mut client.held, waiting);
+        }
         let channel = client.as_ref().and_then(|client| client.channel());
         let deadline = client.and_then(|client| {
             // A client that is not read for being slow is not excused.

@@ -1,5 +1,7 @@
 //! What the holder of a key may send.
 
+#[cfg(doc)]
+use super::RelayConfig;
 use crate::{
     mail::wire::Limits,
     smtp::{Address, AddressError, ForwardPath, Reply, ReversePath, reply},
@@ -31,6 +33,15 @@ pub struct Policy {
     pub max_message_bytes: Option<u64>,
     /// The most recipients of one message. Default 100 (RFC 5321, section 4.5.3.1.8).
     pub max_recipients: usize,
+    /// The most links the account has at once. A client that comes for one more is refused for the moment, and told when to come
+    /// back. Default `None`: its share of [`RelayConfig::max_links`].
+    pub max_links: Option<usize>,
+    /// The most channels the account has at once on all its links: messages, of which one more is refused for the moment. Default
+    /// 4096, several times what the connections to a mail server carry at once.
+    pub max_channels: usize,
+    /// How many bytes the relay holds for the account before it takes no further message from it, for the moment. Default `None`: its
+    /// share of [`RelayConfig::max_held_bytes`].
+    pub max_held_bytes: Option<usize>,
 }
 
 impl Default for Policy {
@@ -42,6 +53,9 @@ impl Default for Policy {
             recipients: Vec::new(),
             max_message_bytes: None,
             max_recipients: 100,
+            max_links: None,
+            max_channels: 4096,
+            max_held_bytes: None,
         }
     }
 }

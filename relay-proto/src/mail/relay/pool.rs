@@ -1,9 +1,9 @@
 //! Connections to the upstream, and who waits for one.
 
-use super::{RelayConfig, channel::ChannelId, output::Output, upstream::Upstream};
+use super::{RelayConfig, channel::ChannelId, output::Output, shares::Shares, upstream::Upstream};
 use crate::{LinkId, Time, smtp::Capabilities};
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
 
@@ -15,8 +15,8 @@ pub(super) struct Pool {
     idle: Vec<LinkId>,
     /// Those that serve nobody yet: being connected, greeted, or asked whether they still live.
     coming: BTreeSet<LinkId>,
-    /// Channels that wait for a connection, the first to come first.
-    waiting: VecDeque<ChannelId>,
+    /// Channels that wait for a connection, and whose those are that serve one.
+    shares: Shares,
     /// What the upstream has offered last.
     capabilities: Option<Capabilities>,
     /// Until when some are kept greeted ahead of time.
@@ -54,33 +54,36 @@ impl Pool {
         self.demand_until = Some(now.after(config.pool.idle_timeout));
     }
 
-    /// A connection could not be had. Returns the channel that gets none for it: the one that has waited longest, unless others
-    /// are still being opened for all that wait. None is opened ahead of time for a while.
+    /// A connection could not be had. Returns the channel that gets none for it, unless others are still being opened for all that
+    /// may have one. None is opened ahead of time for a while.
     pub(super) fn missed(&mut self, config: &RelayConfig, now: Time) -> Option<ChannelId> {
         self.discouraged_until = Some(now.after(config.pool.idle_timeout));
-        if self.coming.len() < self.waiting.len() {
-            self.waiting.pop_front()
+        if self.coming.len() < self.shares.due(config.max_upstreams) {
+            self.shares.give_up()
         } else {
             None
         }
     }
 
-    /// Whether a channel more could only wait for others to end.
-    pub(super) fn is_full(&self, config: &RelayConfig) -> bool {
-        self.idle.is_empty()
-            && self.coming.len() <= self.waiting.len()
-            && self.upstreams.len() >= config.max_upstreams
+    /// Whether a channel more of this account could only wait for others to end. One that has none may wait for its first.
+    pub(super) fn is_full(&self, account: &str, config: &RelayConfig) -> bool {
+        let total = config.max_upstreams;
+        let is_used_up = self.idle.is_empty()
+            && self.coming.len() <= self.shares.due(total)
+            && self.upstreams.len() >= total;
+        (total == 0 || self.shares.has(account))
+            && (is_used_up || self.shares.is_used_up(account, total))
     }
 
-    pub(super) fn wait(&mut self, channel: ChannelId) {
-        self.waiting.push_back(channel);
+    pub(super) fn wait(&mut self, account: &str, channel: ChannelId) {
+        self.shares.wait(account, channel);
     }
 
     pub(super) fn stop_waiting(&mut self, channel: ChannelId) {
-        self.waiting.retain(|waiting| *waiting != channel);
+        self.shares.stop_waiting(channel);
     }
 
-    /// A connection for the channel that has waited longest, and that channel. One that was idle for long is asked first
+    /// A connection for the channel whose turn it is, and that channel. One that was idle for long is asked first
     /// whether it still lives.
     pub(super) fn serve(
         &mut self,
@@ -88,15 +91,17 @@ impl Pool {
         now: Time,
         output: &mut Output,
     ) -> Option<(ChannelId, LinkId)> {
-        while !self.waiting.is_empty()
+        let due = self.shares.due(config.max_upstreams);
+        while due > 0
             && let Some(link) = self.idle.last().copied()
             && let Some(upstream) = self.upstreams.get_mut(&link)
         {
             if !upstream.may_be_dead(config, now) {
+                let channel = self.shares.lease(link, config.max_upstreams)?;
                 self.idle.pop();
-                return Some((self.waiting.pop_front()?, link));
+                return Some((channel, link));
             }
-            if self.coming.len() >= self.waiting.len() {
+            if self.coming.len() >= due {
                 return None;
             }
             self.idle.pop();
@@ -121,10 +126,9 @@ impl Pool {
         let room = room.saturating_sub(self.idle.len());
         let minimum = config.pool.min_idle.saturating_sub(self.idle.len());
         let ahead = if expected { minimum.min(room) } else { 0 };
+        let due = self.shares.due(config.max_upstreams);
         let mut changed = Vec::new();
-        while self.coming.len() < self.waiting.len() + ahead
-            && self.upstreams.len() < config.max_upstreams
-        {
+        while self.coming.len() < due + ahead && self.upstreams.len() < config.max_upstreams {
             let link = LinkId::dialled(self.opened);
             self.opened += 1;
             let upstream = Upstream::open(link, config, now, output);
@@ -132,7 +136,7 @@ impl Pool {
             self.coming.insert(link);
             changed.push(link);
         }
-        while self.coming.len() > self.waiting.len() + room
+        while self.coming.len() > due + room
             && let Some(link) = self.coming.pop_last()
         {
             if let Some(upstream) = self.upstreams.get_mut(&link) {
@@ -153,8 +157,9 @@ impl Pool {
         output: &mut Output,
     ) {
         self.forget(link);
-        let is_wanted =
-            !self.waiting.is_empty() || (is_running && self.idle.len() < config.pool.max_idle);
+        self.shares.give_back(link);
+        let is_wanted = self.shares.due(config.max_upstreams) > 0
+            || (is_running && self.idle.len() < config.pool.max_idle);
         let Some(upstream) = self.upstreams.get_mut(&link) else {
             return;
         };
@@ -179,6 +184,12 @@ impl Pool {
             }
         }
         core::mem::take(&mut self.idle)
+    }
+
+    /// The driver says that a connection has ended.
+    pub(super) fn remove(&mut self, link: LinkId) {
+        self.upstreams.remove(&link);
+        self.shares.give_back(link);
     }
 
     /// A connection serves nobody any more, nor will it. Returns whether it was about to.

@@ -7,7 +7,6 @@ use super::{
     durable_front::DurableFront,
     front::{Ending, FrontId},
     timers::Timed,
-    upstream::Upstream,
 };
 use crate::{
     CloseCode, Frame, LinkId, Time,
@@ -119,12 +118,7 @@ impl Relay {
     }
 
     /// What the upstream has taken of a channel's bytes makes room for others.
-    pub(super) fn give_credit(&mut self, session: SessionId, id: ChannelId) {
-        let Some(channel) = self.channels.get(&id) else {
-            return;
-        };
-        let upstream = self.upstream_of(channel).map_or(0, Upstream::unwritten);
-        let waiting = channel.buffered() + upstream;
+    pub(super) fn give_credit(&mut self, session: SessionId, id: ChannelId, waiting: usize) {
         if let Some(front) = self.fronts.sessions.get_mut(&session) {
             front.give_credit(id, waiting, &mut self.output);
         }
@@ -226,7 +220,7 @@ impl Relay {
     fn bound_session(&mut self, now: Time, id: SessionId, channel: ChannelId) {
         let most = self.channel_window().saturating_mul(MOST_WINDOWS);
         let front = self.fronts.sessions.get(&id);
-        let holds_too_much = front.is_some_and(|front| front.held() as u64 > most);
+        let holds_too_much = front.is_some_and(|front| front.uncredited() as u64 > most);
         let waits = |channel: &Channel| channel.waits_until.is_some();
         if holds_too_much && self.channels.get(&channel).is_some_and(waits) {
             let error = "the mail server takes messages more slowly than they come";
@@ -374,6 +368,13 @@ impl Relay {
             Some(is_drained)
         });
         let is_drained = is_drained.flatten().unwrap_or(false);
+        let unacknowledged = self
+            .sessions
+            .update(id, |session, ()| session.unacknowledged());
+        let waiting_bytes =
+            unacknowledged.map_or(0, |(_, bytes)| bytes) + front.channels.waiting_bytes();
+        self.usage
+            .holds(&front.policy.account, &mut front.held, waiting_bytes);
         let (link, words) = (front.link, front.channels.announcements());
         let relieved = front.relieved();
         for channel in relieved {
@@ -404,7 +405,8 @@ impl Relay {
 
     /// A session is gone: its channels end as those of a lost client do.
     fn session_ended(&mut self, now: Time, id: SessionId, why: &str) {
-        if let Some(front) = self.fronts.sessions.remove(&id) {
+        if let Some(mut front) = self.fronts.sessions.remove(&id) {
+            self.usage.holds(&front.policy.account, &mut front.held, 0);
             for channel in front.messages() {
                 self.close_channel(now, channel, why);
             }

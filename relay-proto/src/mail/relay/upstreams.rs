@@ -73,7 +73,7 @@ impl Relay {
         let channel = upstream.channel();
         let loss = upstream.fail(trouble, link_ended, &mut self.output);
         if link_ended {
-            self.pool.upstreams.remove(&link);
+            self.pool.remove(link);
         }
         self.touched.push(Timed::Link(link));
         let was_coming = self.pool.forget(link);

@@ -1,6 +1,9 @@
 //! Links and keys: who may stay, for how long, and how many.
 
-use super::rig::{CLIENT, Rig, config, seconds};
+use super::{
+    peer::policy,
+    rig::{CLIENT, Rig, config, seconds},
+};
 use crate::{
     CloseCode, Closure, Frame, Input, LinkId, Machine,
     mail::{
@@ -313,15 +316,15 @@ fn links_are_bounded() {
     });
     let links: Vec<_> = (0..6).map(LinkId::accepted).collect();
     rig.accept(links[0]);
-    rig.accept(links[1]);
+    rig.accept_from(links[1], "192.0.2.8");
     rig.accept(links[2]);
     assert_eq!(rig.close_code(links[2]), Some(CloseCode::TRY_AGAIN_LATER));
     rig.authenticate(links[0]);
-    rig.grant(links[0], Policy::default());
+    rig.grant(links[0], policy("alice"));
     rig.accept(links[3]);
     assert_eq!(rig.close_code(links[3]), None);
     rig.authenticate(links[1]);
-    rig.grant(links[1], Policy::default());
+    rig.grant(links[1], policy("bob"));
     rig.accept(links[4]);
     assert_eq!(rig.close_code(links[4]), Some(CloseCode::TRY_AGAIN_LATER));
     rig.lose(links[3]);

@@ -45,12 +45,16 @@ impl Peer {
         Self::connect_as(rig, number, "alice")
     }
 
-    /// A client with a new session.
     pub(super) fn connect_as(rig: &mut Rig, number: u64, account: &str) -> Self {
+        Self::connect_under(rig, number, policy(account))
+    }
+
+    /// A client with a new session.
+    pub(super) fn connect_under(rig: &mut Rig, number: u64, policy: Policy) -> Self {
         let link = LinkId::accepted(number);
         rig.accept(link);
         rig.authenticate_for(link, Some(DurableRequest::New));
-        rig.grant(link, policy(account));
+        rig.grant(link, policy);
         let grant = grant(rig, link).unwrap();
         assert_eq!((grant.receive_next, grant.gone.as_ref()), (1, None));
         let mut session = Session::new(rig.now, Duration::MAX, RetentionLimits::default());

@@ -177,8 +177,12 @@ impl Rig {
     }
 
     pub(super) fn accept(&mut self, link: LinkId) {
+        self.accept_from(link, "192.0.2.7");
+    }
+
+    pub(super) fn accept_from(&mut self, link: LinkId, address: &str) {
         self.links.insert(link, Link::default());
-        let peer = Some("192.0.2.7".parse().unwrap());
+        let peer = Some(address.parse().unwrap());
         self.input(Input::Accepted { link, peer });
     }
 
