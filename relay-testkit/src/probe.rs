@@ -18,6 +18,8 @@ pub(crate) struct Probe {
     pub(crate) pauses_after_frame: bool,
     /// It sends back text and binary frames.
     pub(crate) echoes: bool,
+    /// Frames are news.
+    pub(crate) tells_frames: bool,
     /// It has ended.
     pub(crate) finished: bool,
     /// How many links it has asked for.
@@ -33,6 +35,7 @@ impl Default for Probe {
             paused: BTreeSet::new(),
             pauses_after_frame: false,
             echoes: false,
+            tells_frames: true,
             finished: false,
             dialled: 0,
         }
@@ -78,7 +81,9 @@ impl Machine for Probe {
                 self.actions.push_back(Action::Send { link, frame });
             }
         }
-        self.news.push_back(input);
+        if self.tells_frames || !matches!(input, Input::Frame { .. }) {
+            self.news.push_back(input);
+        }
     }
 
     fn handle_timeout(&mut self, _now: Time) {}

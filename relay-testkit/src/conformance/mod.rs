@@ -1,11 +1,13 @@
 //! The suite: scenarios over real sockets, each with the one transcript that every binding yields.
 
+mod autobahn;
 mod rig;
 mod scenarios;
 mod verdict;
 
 use crate::{Binding, transcript::Transcript};
 use libtest_mimic::{Arguments, Trial};
+use std::{env, process};
 
 /// How many scenarios run at once: they wait more than they work.
 const AT_ONCE: usize = 8;
@@ -15,8 +17,13 @@ type Scenario = fn(&mut Transcript);
 
 /// Runs the scenarios the command line asks for, all of them as a rule, and ends the process with the verdict.
 ///
-/// The arguments are those of every Rust test; each scenario is a test.
+/// The arguments are those of every Rust test; each scenario is a test. With those that
+/// `.ci/autobahn` gives, it is the other end of the Autobahn suite instead.
 pub fn judge<B: Binding>() -> ! {
+    if let Some(part) = autobahn::Part::read(env::args().skip(1)) {
+        part.play::<B>();
+        process::exit(0);
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     let scenarios = scenarios::all::<B>();
