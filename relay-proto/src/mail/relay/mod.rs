@@ -37,6 +37,7 @@ use self::{
     refusals::Refusals,
     timers::{Timed, Timers},
     trouble::Trouble,
+    upstream::Upstream,
 };
 use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
@@ -311,6 +312,38 @@ impl Relay {
     /// How many upstream connections there are, idle ones included.
     pub fn upstreams(&self) -> usize {
         self.pool.upstreams.len()
+    }
+
+    /// How many sessions of the durable dialect there are, with a link or without.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many channels there are, each with a message or ready for one.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// How many bytes wait in the relay: for clients to acknowledge, and for sockets to take. Grows with sessions (1 MiB each at
+    /// most), channels ([`RelayConfig::channel_window`]), links and upstream connections, and with nothing else.
+    ///
+    /// Takes time linear in all of them.
+    pub fn held_bytes(&self) -> usize {
+        let sessions = self
+            .sessions
+            .iter()
+            .map(|session| session.unacknowledged().1);
+        let channels = self.channels.values().map(Channel::buffered);
+        let clients = self
+            .fronts
+            .clients
+            .values()
+            .map(|client| client.outgoing.bytes());
+        let upstreams = self.pool.upstreams.values().map(Upstream::unwritten);
+        sessions.sum::<usize>()
+            + channels.sum::<usize>()
+            + clients.sum::<usize>()
+            + upstreams.sum::<usize>()
     }
 
     fn finish(&mut self) {
