@@ -70,6 +70,10 @@ impl Drop for Cure {
 }
 
 /// Sets TCP_NODELAY on all connections of this process to a server, which are not ours to configure otherwise.
+#[expect(
+    unsafe_code,
+    reason = "nothing safe reaches a socket that lettre keeps to itself"
+)]
 fn set_nodelay(server: SocketAddr) -> Outcome<()> {
     let mut found = 0;
     for entry in fs::read_dir("/proc/self/fd")? {
