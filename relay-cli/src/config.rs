@@ -67,7 +67,7 @@ pub(crate) struct Layer {
     /// Trust the certificates in this PEM file, besides those the system trusts, when the mail server shows one
     #[arg(long, value_name = "FILE", env = "RELAY_UPSTREAM_CA")]
     upstream_ca: Option<PathBuf>,
-    /// Keep no more connections to the mail server than this at a time [default: 500]
+    /// Keep no more connections to the mail server than this at a time, of which one API key leaves some to others [default: 500]
     #[arg(long, value_name = "N", env = "RELAY_UPSTREAM_CONNECTIONS")]
     upstream_connections: Option<NonZeroUsize>,
     /// Keep up to so many of them for the next message; 0: every client has its own [default: 16]

@@ -38,7 +38,7 @@ impl Relay {
         message: Option<Message>,
     ) -> Result<ChannelId, Ending> {
         if start == Start::Greeting && self.pool.is_full(&owner.policy.account, &self.config) {
-            let why = "the relay has too many connections to the mail server";
+            let why = "the relay has no further connection to the mail server for this API key";
             return Err(self.refuse_channel(owner.link, why));
         }
         if let Some(why) = self.usage.refuses_channel(&owner.policy, &self.config) {
