@@ -82,7 +82,6 @@ fn set_nodelay(server: SocketAddr) -> Outcome<()> {
             .to_str()
             .ok_or("a descriptor that is no number")?
             .parse()?;
-        #[expect(unsafe_code, reason = "the library offers no way to its sockets")]
         // SAFETY: a descriptor that was closed meanwhile makes the calls below fail, and nothing here closes one or keeps it.
         let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let socket = socket2::SockRef::from(&descriptor);
