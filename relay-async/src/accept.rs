@@ -9,7 +9,7 @@ use crate::{
 };
 use futures_util::AsyncWriteExt;
 use relay_proto::Input;
-use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, tls::StreamTls, websocket};
+use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, tls::StreamTls};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     select,
@@ -89,24 +89,28 @@ impl Door {
         permit: OwnedSemaphorePermit,
     ) {
         let mut ending = self.ending.clone();
-        let entered = timeout::<R, _>(self.context.config.handshake_timeout, async {
-            match self.kind.clone() {
-                Kind::WebSocket(tls) => {
-                    let socket = secure::<R>(socket, tls).await?;
-                    Ok(Entered::WebSocket(self.upgrade::<R>(socket).await?))
+        // In memory of its own, which a link that is open does not hold.
+        let entered = Box::pin(timeout::<R, _>(
+            self.context.config.handshake_timeout,
+            async {
+                match self.kind.clone() {
+                    Kind::WebSocket(tls) => {
+                        let socket = secure::<R>(socket, tls).await?;
+                        Ok(Entered::WebSocket(self.upgrade::<R>(socket).await?))
+                    }
+                    Kind::Stream(tls) => {
+                        let (now, later) = match tls {
+                            StreamTls::None => (None, OnRequest::Never),
+                            StreamTls::Implicit(tls) => (Some(tls), OnRequest::Never),
+                            StreamTls::OnRequest(tls) => (None, OnRequest::Server(tls)),
+                        };
+                        let socket = secure::<R>(socket, now).await?;
+                        let context = Arc::clone(&self.context);
+                        Ok(Entered::Stream(ByteStream::new(socket, later, context)))
+                    }
                 }
-                Kind::Stream(tls) => {
-                    let (now, later) = match tls {
-                        StreamTls::None => (None, OnRequest::Never),
-                        StreamTls::Implicit(tls) => (Some(tls), OnRequest::Never),
-                        StreamTls::OnRequest(tls) => (None, OnRequest::Server(tls)),
-                    };
-                    let socket = secure::<R>(socket, now).await?;
-                    let context = Arc::clone(&self.context);
-                    Ok(Entered::Stream(ByteStream::new(socket, later, context)))
-                }
-            }
-        });
+            },
+        ));
         let entered: io::Result<Entered<R>> = select! {
             _ = ending.wait_for(|ending| *ending) => return,
             entered = entered => entered.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())),
@@ -123,7 +127,7 @@ impl Door {
     ///
     /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
     async fn upgrade<R: Runtime>(&self, socket: R::Socket) -> io::Result<WebSocket<R>> {
-        let config = websocket::config(self.context.config.max_frame_bytes);
+        let config = self.context.websocket_config();
         let origins = self.context.config.origins.clone();
         match R::websocket_accept(socket, config, origins).await {
             Ok(websocket) => Ok(WebSocket(websocket)),
@@ -144,12 +148,12 @@ impl Door {
         let id = self.context.next_accepted();
         let close_timeout = self.context.config.close_timeout;
         let (handle, link) = link::new(id, self.facts, close_timeout);
-        link.report(Fact {
+        link.report(Fact::Accepted {
             input: Input::Accepted {
                 link: id,
                 peer: Some(peer.ip().to_canonical()),
             },
-            handle: Some(handle),
+            handle,
         })
         .await;
         link.run::<R, _>(transport).await;

@@ -4,6 +4,7 @@ use relay_proto::LinkId;
 use relay_transport::{
     Config,
     tls::{TlsClients, server_name},
+    websocket,
 };
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
@@ -14,6 +15,10 @@ use std::{
     thread,
 };
 use tokio::sync::{OnceCell, oneshot};
+use tungstenite::protocol::WebSocketConfig;
+
+/// What every WebSocket holds for as long as it lives, to take frames apart in.
+const READ_BUFFER: usize = 1024;
 
 /// What all tasks of one hub share.
 pub(crate) struct Context {
@@ -34,6 +39,13 @@ impl Context {
     /// The id of the next accepted link.
     pub(crate) fn next_accepted(&self) -> LinkId {
         LinkId::accepted(self.accepted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How WebSockets are set up. [`Buffered`](crate::Buffered) reads far more at once, and keeps what is written for the flush.
+    pub(crate) fn websocket_config(&self) -> WebSocketConfig {
+        websocket::config(self.config.max_frame_bytes)
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
     }
 
     /// How to be a TLS client of `host`.

@@ -50,7 +50,7 @@ async fn open_websocket<R: Runtime>(
     context: &Context,
 ) -> Result<WebSocket<R>, OpenError> {
     let socket = connect::<R>(route, context).await?;
-    let config = websocket::config(context.config.max_frame_bytes);
+    let config = context.websocket_config();
     let failed = |error| fault::upgrade(url.to_string(), error);
     let request = websocket::request(url, &context.config.headers).map_err(failed)?;
     let upgrading = R::websocket_connect(socket, request, config);

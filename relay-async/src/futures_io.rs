@@ -1,6 +1,6 @@
 //! Every runtime whose sockets are those of futures-io.
 
-use crate::{Clock, Runtime};
+use crate::{Buffered, Clock, Runtime};
 use async_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use futures_util::io::{AsyncRead, AsyncWrite};
@@ -49,7 +49,7 @@ pub trait FuturesIo: Clock {
 impl<R: FuturesIo> Runtime for R {
     type Listener = R::Listener;
     type Socket = Box<dyn Connection>;
-    type WebSocket = WebSocketStream<Self::Socket>;
+    type WebSocket = WebSocketStream<Buffered<Self::Socket>>;
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         R::spawn(task);
@@ -93,6 +93,7 @@ impl<R: FuturesIo> Runtime for R {
         request: Request,
         config: WebSocketConfig,
     ) -> Result<Self::WebSocket, tungstenite::Error> {
+        let socket = Buffered::new(socket);
         let (websocket, _) = client_async_with_config(request, socket, Some(config)).await?;
         Ok(websocket)
     }
@@ -104,12 +105,15 @@ impl<R: FuturesIo> Runtime for R {
     ) -> Result<Self::WebSocket, (Self::Socket, tungstenite::Error)> {
         // Lent, so that it can be given back. The library refuses a request that has bytes behind it, so none are lost.
         match accept_hdr_async_with_config(&mut socket, origins, Some(config)).await {
-            Ok(_) => Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await),
+            Ok(_) => {
+                let socket = Buffered::new(socket);
+                Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await)
+            }
             Err(error) => Err((socket, error)),
         }
     }
 
-    fn into_socket(websocket: Self::WebSocket) -> Self::Socket {
+    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket> {
         websocket.into_inner()
     }
 }

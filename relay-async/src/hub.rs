@@ -140,12 +140,17 @@ where
 
     /// Lets the machine work until it waits, within bounds.
     fn turn(&mut self) -> Turn {
+        // Asked once, since to ask costs about as much as a step.
+        let mut now = self.now();
         for _ in 0..STEPS_PER_TURN {
-            match self.pump.step(self.now()) {
+            match self.pump.step(now) {
                 Step::Perform(action) => self.perform(action),
-                Step::Deliver(event) => self.command(|machine, application, now| {
-                    application.handle_event(machine, now, event);
-                }),
+                Step::Deliver(event) => {
+                    self.command(|machine, application, now| {
+                        application.handle_event(machine, now, event);
+                    });
+                    now = self.now();
+                }
                 Step::Wait { until } => return Turn::Waiting(until),
                 Step::Finished => return Turn::Finished,
             }
@@ -172,7 +177,7 @@ where
                 self.links.insert(link, entry);
             }
             Action::Send { link, frame } => {
-                if let Some(entry) = self.links.get(&link) {
+                if let Some(entry) = self.links.get_mut(&link) {
                     // Before the frame: what it says may be leave for the peer to send more at once.
                     entry.handle.allow(self.pump.machine().read_limit(link));
                     entry.handle.send(frame);
@@ -204,30 +209,57 @@ where
     }
 
     /// Passes a fact on to the machine, unless it is about a link that is no more.
-    fn learn(&mut self, Fact { input, handle }: Fact) {
-        let Some(link) = input.link() else {
-            return;
-        };
-        if let Some(handle) = handle {
-            let entry = Entry {
-                handle,
-                opening: None,
-                securing: false,
-            };
-            self.links.insert(link, entry);
+    fn learn(&mut self, fact: Fact) {
+        match fact {
+            Fact::Accepted { input, handle } => {
+                if let Some(link) = input.link() {
+                    let entry = Entry {
+                        handle,
+                        opening: None,
+                        securing: false,
+                    };
+                    self.links.insert(link, entry);
+                    self.learn_input(link, input);
+                }
+            }
+            Fact::Frames { link, frames } => {
+                let Some(entry) = self.links.get_mut(&link) else {
+                    return;
+                };
+                entry.handle.count_received();
+                if entry.securing {
+                    return;
+                }
+                self.unsettled.insert(link);
+                let now = self.now();
+                for frame in frames {
+                    self.pump.handle_input(now, Input::Frame { link, frame });
+                }
+            }
+            Fact::Written { link, frames } => {
+                if self.links.contains_key(&link) {
+                    self.unsettled.insert(link);
+                    let now = self.now();
+                    for _ in 0..frames {
+                        self.pump.handle_input(now, Input::Written { link });
+                    }
+                }
+            }
+            Fact::Other(input) => {
+                if let Some(link) = input.link() {
+                    self.learn_input(link, input);
+                }
+            }
         }
+    }
+
+    fn learn_input(&mut self, link: LinkId, input: Input) {
         let Some(entry) = self.links.get_mut(&link) else {
             return;
         };
         match &input {
             Input::Opened { .. } => entry.opening = None,
             Input::Secured { .. } => entry.securing = false,
-            Input::Frame { .. } => {
-                entry.handle.count_received();
-                if entry.securing {
-                    return;
-                }
-            }
             Input::OpenFailed { .. } | Input::Closed { .. } => drop(self.links.remove(&link)),
             _ => {}
         }
@@ -237,9 +269,9 @@ where
 
     /// Tells the links how much the machine reads from them now.
     fn settle(&mut self) {
-        let (machine, links) = (self.pump.machine(), &self.links);
+        let (machine, links) = (self.pump.machine(), &mut self.links);
         self.unsettled.retain(|link| {
-            let open = links.get(link).filter(|entry| entry.opening.is_none());
+            let open = links.get_mut(link).filter(|entry| entry.opening.is_none());
             open.is_some_and(|entry| {
                 let limit = machine.read_limit(*link);
                 entry.handle.allow(limit);

@@ -89,8 +89,8 @@
 //! Besides the contract every driver keeps (see [`relay_proto::Action`]):
 //!
 //! - Time is nanoseconds since [`spawn`], on the runtime's clock.
-//! - A link is read only as far as [`read_limit`](relay_proto::Machine::read_limit) allows. Up to three frames
-//!   may still arrive after it has become zero: they were read before. The limit of a link is asked for again
+//! - A link is read only as far as [`read_limit`](relay_proto::Machine::read_limit) allows. Up to four frames, and
+//!   small ones of 128 KiB together, may still arrive after it has become zero: they were read before. The limit of a link is asked for again
 //!   after every input or action on it, and after every wake-up while it is zero.
 //! - All frames sent in one go are flushed once.
 //! - A host with several addresses is connected to at the one that answers first (RFC 8305).
@@ -103,6 +103,7 @@
 //! The alternative was five crates in its place, with their own `select!`.
 
 mod accept;
+mod buffered;
 mod context;
 mod dial;
 mod driver;
@@ -118,6 +119,7 @@ mod storage;
 mod test_clock;
 mod transport;
 
+pub use buffered::Buffered;
 pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_storing, spawn_with};
 #[cfg(feature = "futures-io")]
 pub use futures_io::FuturesIo;

@@ -7,32 +7,43 @@ use crate::{
 };
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use relay_proto::{CloseCode, Closure, Frame, Input, LinkId};
-use std::{future::poll_fn, sync::Mutex, time::Duration};
+use std::{future::poll_fn, sync::Mutex, task::Poll, time::Duration};
 use tokio::{
     select,
     sync::{Notify, mpsc, watch},
 };
 
-/// How many frames of one link may be on their way to the machine at once.
+/// How many batches of frames of one link may be on their way to the machine at once.
 ///
-/// It hides the time a frame takes to get there. A machine that says zero to `read_limit` may still be
-/// given this many frames less one, which were read before.
+/// It hides the time a batch takes to get there. A machine that says zero to `read_limit` may still be
+/// given this many batches less one, which were read before.
 const READ_AHEAD: u64 = 4;
+
+/// A batch with this many bytes is complete. Small frames that have arrived together travel together, so that waking the hub is
+/// paid for once; a large one travels alone.
+const BATCH_BYTES: usize = 16 * 1024;
+
+/// And so is one with this many frames, since every frame costs memory, whatever is in it.
+const FRAMES_PER_BATCH: usize = 64;
 
 /// Orders written before the socket is flushed and `Written` is reported.
 const ORDERS_PER_FLUSH: usize = 256;
 
 /// What a link, or the task that opens it, reports to the hub.
-pub(crate) struct Fact {
-    pub(crate) input: Input,
-    /// The hub's end of a link that was accepted, which the hub has not heard of before.
-    pub(crate) handle: Option<Handle>,
+pub(crate) enum Fact {
+    /// A link was accepted, which the hub has not heard of before; its end of it.
+    Accepted { input: Input, handle: Handle },
+    /// Frames that have arrived together.
+    Frames { link: LinkId, frames: Vec<Frame> },
+    /// So many frames have been written together.
+    Written { link: LinkId, frames: usize },
+    /// Anything else.
+    Other(Input),
 }
 
 impl From<Input> for Fact {
     fn from(input: Input) -> Self {
-        let handle = None;
-        Self { input, handle }
+        Self::Other(input)
     }
 }
 
@@ -43,12 +54,12 @@ enum Order {
 }
 
 /// What the hub allows a link to do; a link without its hub is closing.
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 struct Leave {
     /// The largest frame to read, in bytes; zero: do not read.
     limit: usize,
-    /// How many frames may have been handed up in all.
-    frames: u64,
+    /// How many batches may have been handed up in all.
+    batches: u64,
     /// The machine has asked for the end.
     closing: bool,
 }
@@ -58,6 +69,8 @@ pub(crate) struct Handle {
     orders: mpsc::UnboundedSender<Order>,
     leave: watch::Sender<Leave>,
     received: u64,
+    /// What the link was told last: the limit, and how many batches.
+    allowed: (usize, u64),
 }
 
 impl Handle {
@@ -77,21 +90,24 @@ impl Handle {
         self.leave.send_modify(|leave| leave.closing = true);
     }
 
-    /// Counts a frame that has reached the machine.
+    /// Counts a batch that has reached the machine.
     pub(crate) const fn count_received(&mut self) {
         self.received += 1;
     }
 
     /// Tells the link the machine's read limit.
-    pub(crate) fn allow(&self, limit: usize) {
-        let frames = self.received + READ_AHEAD;
-        self.leave.send_if_modified(|leave| {
-            let allowed = Leave {
+    pub(crate) fn allow(&mut self, limit: usize) {
+        let batches = self.received + READ_AHEAD;
+        // Asked for with every frame that is sent, and nearly always the same.
+        if std::mem::replace(&mut self.allowed, (limit, batches)) == (limit, batches) {
+            return;
+        }
+        self.leave.send_modify(|leave| {
+            *leave = Leave {
                 limit,
-                frames,
+                batches,
                 ..*leave
             };
-            std::mem::replace(leave, allowed) != allowed
         });
     }
 }
@@ -102,7 +118,7 @@ pub(crate) struct Link {
     orders: mpsc::UnboundedReceiver<Order>,
     leave: watch::Receiver<Leave>,
     facts: mpsc::Sender<Fact>,
-    /// How many frames have been handed up.
+    /// How many batches have been handed up.
     handed_up: u64,
     close_timeout: Duration,
 }
@@ -119,6 +135,7 @@ pub(crate) fn new(
         orders: order,
         leave: allow,
         received: 0,
+        allowed: (0, 0),
     };
     let link = Link {
         id,
@@ -260,7 +277,7 @@ type Shared<'a, T> = Mutex<&'a mut T>;
 /// Polls the transport under its lock.
 async fn with<T, R>(
     transport: &Shared<'_, T>,
-    mut poll: impl FnMut(&mut T, &mut std::task::Context<'_>) -> std::task::Poll<R>,
+    mut poll: impl FnMut(&mut T, &mut std::task::Context<'_>) -> Poll<R>,
 ) -> R {
     poll_fn(|context| {
         let mut transport = transport
@@ -305,7 +322,7 @@ impl<T: Transport> Writer<'_, T> {
                         .await?;
                         let mut frame = Some(frame);
                         with(self.transport, |transport, _| {
-                            std::task::Poll::Ready(
+                            Poll::Ready(
                                 frame
                                     .take()
                                     .map_or(Ok(()), |frame| transport.start_send(frame)),
@@ -329,11 +346,9 @@ impl<T: Transport> Writer<'_, T> {
                 transport.poll_flush(context)
             })
             .await?;
-            for _ in 0..written {
-                let _ = self
-                    .facts
-                    .send(Input::Written { link: self.id }.into())
-                    .await;
+            if written > 0 {
+                let (link, frames) = (self.id, written);
+                let _ = self.facts.send(Fact::Written { link, frames }).await;
             }
             if let Some(asked) = asked {
                 return Ok(asked);
@@ -353,30 +368,56 @@ impl<T: Transport> Reader<'_, T> {
     /// Hands up frames as far as the hub allows, until the peer or the transport ends the link.
     async fn run(&self, leave: &mut watch::Receiver<Leave>, handed_up: &mut u64) -> Closure {
         loop {
-            let Leave { limit, frames, .. } = *leave.borrow_and_update();
+            let Leave { limit, batches, .. } = *leave.borrow_and_update();
             let read = with(self.transport, |transport, context| {
                 transport.poll_frame(context, limit)
             });
-            let frame = select! {
+            let first = select! {
                 biased;
                 changed = leave.changed() => match changed {
                     Ok(()) => continue,
                     // The hub has ended; the writer sees that, too, and says goodbye.
                     Err(_) => std::future::pending().await,
                 },
-                frame = read, if limit > 0 && *handed_up < frames => frame,
+                frame = read, if limit > 0 && *handed_up < batches => frame,
             };
-            let frame = match frame {
-                Ok(frame) => frame,
-                Err(why) => return why,
+            let mut frames = Vec::new();
+            let end = match first {
+                Ok(first) => self.gather(first, limit, &mut frames).await,
+                Err(why) => Some(why),
             };
-            if matches!(frame, Frame::Ping(_)) {
+            if frames.iter().any(|frame| matches!(frame, Frame::Ping(_))) {
                 self.pinged.notify_one();
             }
-            let link = self.id;
-            let _ = self.facts.send(Input::Frame { link, frame }.into()).await;
-            *handed_up += 1;
+            if !frames.is_empty() {
+                let link = self.id;
+                let _ = self.facts.send(Fact::Frames { link, frames }).await;
+                *handed_up += 1;
+            }
+            if let Some(why) = end {
+                return why;
+            }
         }
+    }
+
+    /// Puts behind the first frame what has arrived with it, up to the end of the link or of the batch.
+    async fn gather(&self, first: Frame, limit: usize, frames: &mut Vec<Frame>) -> Option<Closure> {
+        let mut bytes = first.len();
+        frames.push(first);
+        while bytes < BATCH_BYTES && frames.len() < FRAMES_PER_BATCH {
+            let next = with(self.transport, |transport, context| {
+                Poll::Ready(transport.poll_frame(context, limit))
+            });
+            match next.await {
+                Poll::Ready(Ok(frame)) => {
+                    bytes += frame.len();
+                    frames.push(frame);
+                }
+                Poll::Ready(Err(why)) => return Some(why),
+                Poll::Pending => break,
+            }
+        }
+        None
     }
 }
 

@@ -78,14 +78,28 @@ struct Rig {
     counts: Counts,
     handle: Handle,
     facts: mpsc::Receiver<Fact>,
+    /// Of the fact that came last, what was not asked for yet.
+    rest: VecDeque<Input>,
     link: Option<Link>,
 }
 
 impl Rig {
-    /// The next fact; none once the link's task is gone.
+    /// The next input for the machine; none once the link's task is gone.
     async fn next(&mut self) -> Option<Input> {
-        let next = timeout::<TestClock, _>(Duration::from_secs(30), self.facts.recv());
-        next.await.expect("hangs").map(|fact| fact.input)
+        if self.rest.is_empty() {
+            let next = timeout::<TestClock, _>(Duration::from_secs(30), self.facts.recv());
+            self.rest = match next.await.expect("hangs")? {
+                Fact::Accepted { input, .. } | Fact::Other(input) => [input].into(),
+                Fact::Frames { link, frames } => frames
+                    .into_iter()
+                    .map(|frame| Input::Frame { link, frame })
+                    .collect(),
+                Fact::Written { link, frames } => {
+                    (0..frames).map(|_| Input::Written { link }).collect()
+                }
+            };
+        }
+        self.rest.pop_front()
     }
 }
 
@@ -96,6 +110,7 @@ fn rig() -> Rig {
         counts: Counts::default(),
         handle,
         facts: received,
+        rest: VecDeque::new(),
         link: Some(link),
     }
 }
@@ -168,9 +183,11 @@ async fn a_ping_is_flushed_although_nothing_is_sent() {
 
 #[tokio::test]
 async fn no_more_is_read_than_allowed() {
+    const LARGE: usize = BATCH_BYTES;
+    let large = || Frame::Binary(vec![7; LARGE].into());
     let mut rig = rig();
-    rig.counts.0.lock().unwrap().waiting = (0..100).map(frame).collect();
-    rig.handle.allow(7);
+    rig.counts.0.lock().unwrap().waiting = (0..100).map(|_| large()).collect();
+    rig.handle.allow(LARGE);
     rig.start();
     for _ in 0..READ_AHEAD {
         assert!(matches!(rig.next().await, Some(Input::Frame { .. })));
@@ -181,7 +198,21 @@ async fn no_more_is_read_than_allowed() {
     rig.handle.close(CloseCode::NORMAL, String::new());
     assert!(matches!(rig.next().await, Some(Input::Closed { .. })));
     let calls = rig.counts.0.lock().unwrap();
-    assert_eq!(calls.limits, [7; READ_AHEAD as usize]);
+    assert_eq!(calls.limits, [LARGE; READ_AHEAD as usize]);
+}
+
+#[tokio::test]
+async fn small_frames_that_are_there_travel_together_up_to_a_bound() {
+    let mut rig = rig();
+    rig.counts.0.lock().unwrap().waiting = (0..FRAMES_PER_BATCH + 3).map(frame).collect();
+    rig.handle.allow(7);
+    rig.start();
+    for expected in [FRAMES_PER_BATCH, 3] {
+        let Some(Fact::Frames { frames, .. }) = rig.facts.recv().await else {
+            panic!("no frames");
+        };
+        assert_eq!(frames.len(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! What a runtime lends the driver.
 
+use crate::Buffered;
 use futures_util::{
     Sink, Stream,
     io::{AsyncRead, AsyncWrite},
@@ -94,8 +95,8 @@ pub trait Runtime: Clock {
         origins: Origins,
     ) -> impl Future<Output = Result<Self::WebSocket, (Self::Socket, tungstenite::Error)>> + Send;
 
-    /// The connection below a WebSocket.
-    fn into_socket(websocket: Self::WebSocket) -> Self::Socket;
+    /// The connection below a WebSocket, with what is still to be flushed.
+    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket>;
 }
 
 /// Waits, for up to about 30 years.

@@ -1,6 +1,6 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
-use crate::{Runtime, context::Context as Shared, runtime::timeout};
+use crate::{Buffered, Runtime, context::Context as Shared, runtime::timeout};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
@@ -53,7 +53,8 @@ pub(crate) trait Transport: Send + Sized {
 pub(crate) struct WebSocket<R: Runtime>(pub(crate) R::WebSocket);
 
 impl<R: Runtime> Transport for WebSocket<R> {
-    type Socket = R::Socket;
+    /// The answer to a close frame may still be in it: the library takes it for sent.
+    type Socket = Buffered<R::Socket>;
 
     fn poll_frame(
         &mut self,
@@ -107,7 +108,7 @@ impl<R: Runtime> Transport for WebSocket<R> {
         Err((fault::tls_not_prepared(), Some(self)))
     }
 
-    fn into_socket(self) -> R::Socket {
+    fn into_socket(self) -> Self::Socket {
         R::into_socket(self.0)
     }
 }

@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::{
-    bridge::BridgeArgs, compose::ComposeArgs, config::Layer, console::ConsoleArgs,
-    failure::Failure, sendmail::RawArgs, uplink::Uplink,
+    bench::BenchArgs, bridge::BridgeArgs, compose::ComposeArgs, config::Layer,
+    console::ConsoleArgs, failure::Failure, sendmail::RawArgs, uplink::Uplink,
 };
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -45,6 +45,12 @@ pub(crate) enum Command {
     /// Take mail by SMTP on this machine and send it through a relay
     #[command(after_long_help = crate::bridge::NOTES)]
     Bridge(BridgeArgs),
+    /// Measure how fast messages get through a relay
+    ///
+    /// Runs a relay and a mail server that counts in this process and sends messages through them over one link, or
+    /// through the relay named with --url.
+    #[command(after_long_help = crate::bench::NOTES)]
+    Bench(BenchArgs),
     /// Send one message from standard input, with the flags of sendmail
     #[command(after_long_help = crate::sendmail::NOTES, disable_version_flag = true, disable_help_flag = true)]
     Sendmail(RawArgs),
@@ -186,6 +192,7 @@ impl Command {
             Self::Compose(compose) => compose.uplink.settle(matches),
             Self::Console(console) => console.settle(matches),
             Self::Bridge(bridge) => bridge.layer.settle(matches),
+            Self::Bench(bench) => bench.settle(matches),
             Self::Demo | Self::Sendmail(_) => {}
         }
     }

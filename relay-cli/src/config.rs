@@ -115,10 +115,10 @@ pub(crate) struct Layer {
     )]
     #[serde(deserialize_with = "list")]
     allow_net: Vec<Network>,
-    /// Let web pages of this origin be clients, such as https://mail.example.org; may be given several times [default: none]
+    /// Let web pages of this origin be clients, too; may be given several times [default: none]
     #[arg(
         long,
-        value_name = "ORIGIN",
+        value_name = "https://HOST[:PORT]",
         env = "RELAY_ALLOW_ORIGIN",
         value_delimiter = ','
     )]
@@ -271,6 +271,35 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Those of a relay that a command starts for itself: on a free port of this machine, for whoever has this key.
+    ///
+    /// # Errors
+    ///
+    /// Where the key is none.
+    pub(crate) fn private(key: &ApiKey, destination: Destination) -> Result<Self, KeyError> {
+        Ok(Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            api_keys: KnownKeys::new(std::slice::from_ref(key), None)?,
+            destination,
+            upstream_roots: Vec::new(),
+            upstream_connections: None,
+            upstream_idle: None,
+            max_held_bytes: None,
+            key_links: None,
+            key_messages: None,
+            ledger: None,
+            base_only: false,
+            tls: None,
+            allow_sender: Vec::new(),
+            allow_net: Vec::new(),
+            origins: Origins::default(),
+            allow_rcpt: Vec::new(),
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            host_name: local_host(),
+            log: EnvFilter::default(),
+        })
+    }
+
     /// Joins what the command line with the environment and the file say, and reads the files they name.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The program `relay`: serves, sends and demonstrates mail over durable relay links.
 
 mod args;
+mod bench;
 mod bridge;
 mod compose;
 mod config;
@@ -43,6 +44,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => runtime.block_on(serve::serve(arguments)),
         Command::Compose(arguments) => runtime.block_on(compose::compose(arguments)),
         Command::Console(arguments) => runtime.block_on(console::console(arguments)),
+        Command::Bench(arguments) => runtime.block_on(bench::bench(arguments)),
         Command::Bridge(arguments) => runtime.block_on(bridge::bridge(arguments)),
         Command::Sendmail(raw) => runtime.block_on(sendmail::sendmail(&raw.arguments)),
         Command::Send(arguments) => runtime.block_on(send::send(arguments)),

@@ -12,18 +12,21 @@ use alloc::{string::ToString, vec::Vec};
 use bytes::{Bytes, BytesMut};
 use core::str;
 
+mod client;
 mod delivery;
 mod driver;
 mod http_connect;
-mod machines;
+mod numbers;
+mod relay;
 mod session;
 pub(crate) mod sessions;
 #[cfg(test)]
 mod tests;
 
+pub use client::mail_client;
 pub use delivery::smtp_delivery;
 pub use http_connect::http_connect;
-pub use machines::{mail_client, mail_relay};
+pub use relay::mail_relay;
 pub use session::smtp_session;
 pub use sessions::{session_frame, session_pair};
 

@@ -65,7 +65,8 @@ pub trait Machine {
     /// The largest frame, in bytes, the machine takes from this link now; zero: do not read from it.
     ///
     /// This is how a machine pushes back: what is not read fills the peer's send window. After the answer has become
-    /// smaller, up to four frames may still come that were read before the driver has asked again.
+    /// smaller, up to four frames may still come that were read before the driver has asked again, and besides them
+    /// small ones of 128 KiB together.
     fn read_limit(&self, link: LinkId) -> usize;
 
     /// Whether the machine has ended. Inputs are ignored from then on.

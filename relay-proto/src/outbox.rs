@@ -139,6 +139,11 @@ impl<T> Outbox<T> {
         entry.item
     }
 
+    /// An item that is not out for sending.
+    pub(crate) fn get(&self, id: u64) -> Option<&T> {
+        self.entries.get(&id).map(|(_, entry)| &entry.item)
+    }
+
     /// Takes out and settles an item that is not out for sending.
     pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
         self.unplace(id).map(|entry| self.settle(entry))

@@ -8,8 +8,14 @@ use std::{
     fmt::Write as _,
 };
 
-/// How many frames a driver may have read before it learns of a smaller limit.
+/// How many frames a driver may have read before it learns of a smaller limit, besides small ones.
 const READ_AHEAD: u64 = 4;
+
+/// How many bytes of small frames it may have read until then.
+const READ_AHEAD_BYTES: usize = 128 * 1024;
+
+/// A small frame has fewer bytes than the one, and counts for no fewer than the other.
+const SMALL: (usize, usize) = (16 * 1024, 512);
 
 /// Watches what a driver tells a machine and what the machine has it do, and collects what breaks the
 /// contract between them (see [`Action`]).
@@ -31,8 +37,24 @@ struct Link {
     securing: bool,
     sent: u64,
     written: u64,
-    frames: u64,
+    received: Received,
     limits: Limits,
+}
+
+/// What has come on a link.
+#[derive(Clone, Copy, Debug, Default)]
+struct Received {
+    large: u64,
+    small_bytes: usize,
+}
+
+impl Received {
+    fn count(&mut self, frame: &Frame) {
+        match frame.len() {
+            small if small < SMALL.0 => self.small_bytes += small.max(SMALL.1),
+            _ => self.large += 1,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +68,8 @@ enum Stage {
 #[derive(Debug, Default)]
 struct Limits {
     now: usize,
-    /// Earlier ones, and how many frames had come when each was replaced.
-    before: VecDeque<(usize, u64)>,
+    /// Earlier ones, and what had come when each was replaced.
+    before: VecDeque<(usize, Received)>,
 }
 
 /// What became of the frames a machine has sent on a link.
@@ -65,24 +87,26 @@ impl Link {
             securing: false,
             sent: 0,
             written: 0,
-            frames: 0,
+            received: Received::default(),
             limits: Limits::default(),
         }
     }
 }
 
 impl Limits {
-    fn set(&mut self, limit: usize, frames: u64) {
+    fn set(&mut self, limit: usize, received: Received) {
         if limit != self.now {
-            self.before.push_back((self.now, frames));
+            self.before.push_back((self.now, received));
             self.now = limit;
         }
     }
 
-    /// The largest limit that frame number `number` may have been read under.
-    fn largest(&mut self, number: u64) -> usize {
-        self.before
-            .retain(|(_, frames)| number <= frames + READ_AHEAD);
+    /// The largest limit that the next frame may have been read under, when this has come.
+    fn largest(&mut self, received: Received) -> usize {
+        self.before.retain(|(_, then)| {
+            received.large < then.large + READ_AHEAD
+                && received.small_bytes < then.small_bytes + READ_AHEAD_BYTES
+        });
         let before = self.before.iter().map(|(limit, _)| *limit);
         before.chain([self.now]).max().unwrap_or_default()
     }
@@ -155,7 +179,7 @@ impl Contract {
     /// The machine has said how much it reads from a link.
     pub(crate) fn limited(&mut self, id: LinkId, limit: usize) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.limits.set(limit, link.frames);
+            link.limits.set(limit, link.received);
             if link.securing && limit > 0 {
                 self.violate(format_args!("{id}: read although TLS is being started"));
             }
@@ -256,8 +280,8 @@ impl Contract {
             }
             Input::Frame { frame, .. } => {
                 if expect(Stage::Open) {
-                    link.frames += 1;
-                    let limit = link.limits.largest(link.frames);
+                    let limit = link.limits.largest(link.received);
+                    link.received.count(frame);
                     let is_control = matches!(frame, Frame::Ping(_) | Frame::Pong(_));
                     if limit == 0 || (frame.len() > limit && !is_control) {
                         let _ = write!(broken, "{frame:?} although the limit is {limit}");

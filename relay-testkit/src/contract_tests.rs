@@ -297,13 +297,18 @@ fn no_frame_is_above_the_limit_it_was_read_under() {
         .opened(OUT)
         .frame(OUT, 1)
         .breaks_it("although the limit is 0");
-    let paused = || a_link().frame(OUT, 10).limit(OUT, 0);
-    let ahead = (0..READ_AHEAD).fold(paused(), |play, _| play.frame(OUT, 10));
-    ahead.frame(OUT, 10).breaks_it("although the limit is 0");
-    let ahead = (0..READ_AHEAD).fold(paused(), |play, _| play.frame(OUT, 10));
-    ahead.keeps_the_contract();
+    // Four large frames, or small ones together.
+    for (bytes, most) in [(SMALL.0, READ_AHEAD), (10, 256)] {
+        let paused = || a_link().limit(OUT, SMALL.0).frame(OUT, 10).limit(OUT, 0);
+        let ahead = || (0..most).fold(paused(), |play, _| play.frame(OUT, bytes));
+        ahead().keeps_the_contract();
+        ahead()
+            .frame(OUT, bytes)
+            .breaks_it("although the limit is 0");
+    }
     // Limits that come and go in between excuse nothing.
-    let ahead = (0..READ_AHEAD).fold(paused(), |play, _| play.ping(OUT));
+    let paused = a_link().frame(OUT, 10).limit(OUT, 0);
+    let ahead = (0..256).fold(paused, |play, _| play.ping(OUT));
     ahead
         .limit(OUT, 5)
         .frame(OUT, 6)

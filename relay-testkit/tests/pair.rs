@@ -59,7 +59,7 @@ fn a_message_arrives_byte_for_byte_and_everything_comes_to_rest() {
     expected.extend_from_slice(body);
     assert_eq!(world.oracle.borrow().taken, [Bytes::from(expected)]);
     world.run_for(60 * SECOND);
-    let client = world.client.pump.machine();
+    let client = world.clients[0].pump.machine();
     assert_eq!(client.state(), ConnectionState::Disconnected);
     assert_eq!(client.deadline(), None);
     let disconnected = |event: &relay::Event| matches!(event, relay::Event::Disconnected { .. });

@@ -1,6 +1,6 @@
 //! What tokio lends the driver.
 
-use relay_async::{Clock, Origins, Runtime};
+use relay_async::{Buffered, Clock, Origins, Runtime};
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::{
@@ -17,7 +17,7 @@ use tokio_tungstenite::{
         protocol::{Role, WebSocketConfig},
     },
 };
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
 /// Stands for tokio in the types of [`relay_async`].
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl Clock for Tokio {
 impl Runtime for Tokio {
     type Listener = TcpListener;
     type Socket = Compat<Socket>;
-    type WebSocket = WebSocketStream<Socket>;
+    type WebSocket = WebSocketStream<Compat<Buffered<Compat<Socket>>>>;
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(task);
@@ -95,7 +95,7 @@ impl Runtime for Tokio {
         request: Request,
         config: WebSocketConfig,
     ) -> Result<Self::WebSocket, tungstenite::Error> {
-        let socket = socket.into_inner();
+        let socket = Buffered::new(socket).compat();
         let (websocket, _) = client_async_with_config(request, socket, Some(config)).await?;
         Ok(websocket)
     }
@@ -108,12 +108,15 @@ impl Runtime for Tokio {
         let mut socket = socket.into_inner();
         // Lent, so that it can be given back. The library refuses a request that has bytes behind it, so none are lost.
         match accept_hdr_async_with_config(&mut socket, origins, Some(config)).await {
-            Ok(_) => Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await),
+            Ok(_) => {
+                let socket = Buffered::new(socket.compat()).compat();
+                Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await)
+            }
             Err(error) => Err((socket.compat(), error)),
         }
     }
 
-    fn into_socket(websocket: Self::WebSocket) -> Self::Socket {
-        websocket.into_inner().compat()
+    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket> {
+        websocket.into_inner().into_inner()
     }
 }

@@ -6,9 +6,8 @@ mod letters;
 mod story;
 
 use crate::{
-    config::{Destination, Settings, local_host},
+    config::{Destination, Settings},
     failure::Failure,
-    known_keys::KnownKeys,
     serve::Service,
 };
 use bytes::Bytes;
@@ -17,13 +16,8 @@ use futures_util::StreamExt;
 use inspection::inspect;
 use letters::{LARGE, LETTERS, Letter};
 use relay_proto::mail::{client::ClientConfig, wire::ApiKey};
-use relay_tokio::{Config, Origins, mail::Client};
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-    process::ExitCode,
-    time::Duration,
-};
+use relay_tokio::{Config, mail::Client};
+use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 use story::{Story, say, size};
 use tokio::{select, time::timeout};
 
@@ -52,7 +46,7 @@ pub(crate) async fn demo() -> Result<ExitCode, Failure> {
 
 async fn perform(directory: &Path) -> Result<(), Failure> {
     let api_key = ApiKey::new("demo-key");
-    let service = Service::start(settings(directory, api_key.clone())?).await?;
+    let service = Service::start(settings(directory, &api_key)?).await?;
     let cable = Cable::lay().map_err(Failure::running)?;
     let contents: Vec<Bytes> = LETTERS
         .iter()
@@ -122,31 +116,16 @@ async fn perform(directory: &Path) -> Result<(), Failure> {
 }
 
 /// A relay for one company's mail, and a mailbox for two people.
-fn settings(directory: &Path, api_key: ApiKey) -> Result<Settings, Failure> {
+fn settings(directory: &Path, api_key: &ApiKey) -> Result<Settings, Failure> {
+    let destination = Destination::Mailbox(directory.to_owned());
     let people = ["bob@example.net", "carol@example.net"];
     let allow_rcpt = people.iter().map(|person| person.parse());
     Ok(Settings {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        api_keys: KnownKeys::new(&[api_key], None).map_err(Failure::running)?,
-        destination: Destination::Mailbox(directory.to_owned()),
-        upstream_roots: Vec::new(),
-        upstream_connections: None,
-        max_held_bytes: None,
-        key_links: None,
-        key_messages: None,
-        upstream_idle: None,
-        ledger: None,
-        base_only: false,
-        tls: None,
         allow_sender: vec!["example.org".parse().map_err(Failure::running)?],
-        allow_net: Vec::new(),
-        origins: Origins::default(),
         allow_rcpt: allow_rcpt
             .collect::<Result<_, _>>()
             .map_err(Failure::running)?,
-        max_message_bytes: 64 << 20,
-        host_name: local_host(),
-        log: tracing_subscriber::EnvFilter::default(),
+        ..Settings::private(api_key, destination).map_err(Failure::running)?
     })
 }
 

@@ -30,7 +30,9 @@ impl Verdict {
             SendError::Failed(error) => match error {
                 Error::Authentication(_) => Self::Denied,
                 // The relay was reached, and could not hand the message on.
-                Error::Channel(error) if error.code == Some(451) => Self::Refused,
+                Error::Channel(error) if matches!(error.code, Some(451 | 500..=599)) => {
+                    Self::Refused
+                }
                 Error::Connection(_)
                 | Error::Channel(_)
                 | Error::Timeout(_)
@@ -76,6 +78,7 @@ mod tests {
             })))
         };
         assert_eq!(of(Some(451)), Verdict::Refused);
+        assert_eq!(of(Some(550)), Verdict::Refused);
         assert_eq!(of(Some(421)), Verdict::Unreachable);
         assert_eq!(of(None), Verdict::Unreachable);
     }

@@ -17,6 +17,22 @@ const MAX_UNWRITTEN: usize = 1024 * 1024;
 /// More than a machine may do without being told anything.
 const MAX_STEPS: usize = 10_000;
 
+/// What an SMTP server may say at some time.
+pub(super) const REPLIES: [&str; 12] = [
+    "220 mx.example\r\n",
+    "250-mx.example\r\n250-SIZE 100\r\n250 8BITMIME\r\n",
+    "250-mx.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+    "250-mx.example\r\n250 PIPELINING\r\n",
+    "250 2.0.0 ok\r\n",
+    "354 go on\r\n",
+    "221 bye\r\n",
+    "421 4.3.2 busy\r\n",
+    "451 4.3.0 later\r\n",
+    "550 5.7.1 no\r\n",
+    "250-",
+    "250 ok\r\n250 ok\r\n",
+];
+
 /// What is left of a fuzz input. Every draw takes something, and behind the end there are zeros.
 pub(super) struct Choices<'a>(pub(super) &'a [u8]);
 
@@ -52,6 +68,8 @@ pub(super) struct Driver<M: Machine> {
     pub(super) now: Time,
     links: BTreeMap<LinkId, Link>,
     accepted: u64,
+    /// What the machine has said on WebSockets, since this was last taken.
+    pub(super) said: Vec<(LinkId, Frame)>,
     batches: VecDeque<(BatchId, Vec<Write>)>,
     /// What is stored, by table and key.
     records: BTreeMap<(&'static str, Bytes), Bytes>,
@@ -64,6 +82,7 @@ impl<M: Machine> Driver<M> {
             now: Time::ZERO,
             links: BTreeMap::new(),
             accepted: 0,
+            said: Vec::new(),
             batches: VecDeque::new(),
             records: BTreeMap::new(),
         }
@@ -106,7 +125,11 @@ impl<M: Machine> Driver<M> {
                     assert!(str::from_utf8(text).is_ok());
                 }
                 state.unwritten.push(frame.len());
+                let is_stream = state.stream;
                 assert!(state.unwritten.iter().sum::<usize>() <= MAX_UNWRITTEN);
+                if !is_stream {
+                    self.said.push((link, frame));
+                }
             }
             Action::StartTls { link } => panic!("{link} is to be secured"),
             Action::Close { link, .. } => {
@@ -178,16 +201,14 @@ impl<M: Machine> Driver<M> {
     }
 
     /// Lets something happen to one of the links: what its peer says comes from `says`, which is told whether it is a
-    /// byte stream.
+    /// byte stream. Returns what the machine was told.
     pub(super) fn disturb(
         &mut self,
         choices: &mut Choices<'_>,
-        says: impl FnOnce(bool, &mut Choices<'_>) -> Frame,
-    ) {
+        says: impl FnOnce(LinkId, bool, &mut Choices<'_>) -> Frame,
+    ) -> Option<(LinkId, Frame)> {
         let links: Vec<_> = self.links.keys().copied().collect();
-        let Some(link) = choices.one_of(&links) else {
-            return;
-        };
+        let link = choices.one_of(&links)?;
         let state = self.links.get_mut(&link).expect("the link was just listed");
         let input = match choices.byte() % 8 {
             _ if !state.open => {
@@ -213,20 +234,25 @@ impl<M: Machine> Driver<M> {
             }
             1 | 2 => {
                 if state.unwritten.is_empty() {
-                    return;
+                    return None;
                 }
                 state.unwritten.remove(0);
                 Input::Written { link }
             }
             _ => {
-                let frame = says(state.stream, choices);
+                let frame = says(link, state.stream, choices);
                 if frame.len() > self.pump.machine().read_limit(link) {
-                    return;
+                    return None;
                 }
-                Input::Frame { link, frame }
+                self.tell(Input::Frame {
+                    link,
+                    frame: frame.clone(),
+                });
+                return Some((link, frame));
             }
         };
         self.tell(input);
+        None
     }
 
     /// A while passes: from nothing to more than any timeout.

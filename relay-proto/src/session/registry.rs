@@ -246,6 +246,11 @@ impl<K: Clone + Ord, T> Registry<K, T> {
         self.end(id).map(|owned| (id, owned))
     }
 
+    /// All sessions, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values().map(|held| &held.session)
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.sessions.len()

@@ -37,7 +37,8 @@ fn script(plan: &Plan, breaks: &[(u64, Break)], trace: Trace) -> Tally {
     }
     world.run_for(Duration::from_secs(300));
     world.heal();
-    finish(&mut world)
+    // A planned break can leave the server's reply unread for as long as a relay waits for it.
+    finish(&mut world, Duration::from_secs(900))
 }
 
 /// Breaks every frame of the script in every way, and every pair of a frame and one of those that follow it.

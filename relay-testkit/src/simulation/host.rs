@@ -1,6 +1,7 @@
 //! One machine on the network, with the application behind it.
 
 use relay_proto::{Action, Input, LinkId, Machine, Pump, Step, Time};
+use std::{mem, time::Duration};
 
 /// One machine and the application behind it.
 pub(super) trait Host {
@@ -14,6 +15,8 @@ pub(super) trait Host {
 pub struct Node<M: Machine> {
     /// The machine in its run loop.
     pub pump: Pump<M>,
+    /// It has done its last.
+    pub(super) is_finished: bool,
     application: Application<M>,
 }
 
@@ -23,8 +26,15 @@ impl<M: Machine> Node<M> {
     pub(super) fn new(machine: M, application: Application<M>) -> Self {
         Self {
             pump: Pump::new(machine),
+            is_finished: false,
             application,
         }
+    }
+
+    /// Another machine takes the place of this one.
+    pub(super) fn restart(&mut self, machine: M) {
+        self.pump = Pump::new(machine);
+        self.is_finished = false;
     }
 }
 
@@ -51,7 +61,11 @@ impl<M: Machine> Host for Node<M> {
                     }
                     return Err(until.map(|deadline| deadline.at));
                 }
-                Step::Finished => return Err(None),
+                Step::Finished => {
+                    // Another takes its place at once, before the clock goes far.
+                    let next = now.after(Duration::from_millis(1));
+                    return Err((!mem::replace(&mut self.is_finished, true)).then_some(next));
+                }
             }
         }
     }

@@ -17,14 +17,16 @@ use std::{
 /// How many frames a socket buffer takes before the sender has to wait for the reader.
 const BUFFER: usize = 4;
 
-/// The client's place among the hosts.
-pub(super) const CLIENT: usize = 0;
-/// The relay's, which takes WebSockets.
+/// The relay's place among the hosts, which takes WebSockets.
 pub(super) const RELAY: usize = 1;
 /// The mail server's, which takes byte streams.
 pub(super) const SERVER: usize = 2;
+/// The clients' places. Not every world has all.
+pub(super) const CLIENTS: [usize; 3] = [0, 3, 4];
+/// How many hosts there are at most.
+pub(super) const HOSTS: usize = 5;
 /// What they are called in a trace.
-pub(super) const NAMES: [&str; 3] = ["client", "relay", "server"];
+pub(super) const NAMES: [&str; HOSTS] = ["client", "relay", "server", "client 2", "client 3"];
 
 /// One end of a wire: the host's index and its name for the link.
 pub(super) type End = (usize, LinkId);
@@ -92,9 +94,9 @@ pub struct Network {
     pub(super) frames: u64,
     /// This host reads nothing until then.
     pub(super) stalled: Option<(usize, Time)>,
-    pub(super) disks: [Option<Disk>; 3],
+    pub(super) disks: [Option<Disk>; HOSTS],
     /// By how many nanoseconds each host's clock is ahead of the world's.
-    pub(super) ahead: [i64; 3],
+    pub(super) ahead: [i64; HOSTS],
     pub(super) trace: Trace,
     /// Wires that broke or were closed, by their ends, since this was last taken.
     pub(super) broken: Vec<(End, Option<usize>)>,
@@ -119,8 +121,8 @@ impl Network {
             planned: BTreeMap::new(),
             frames: 0,
             stalled: None,
-            disks: [None, None, None],
-            ahead: [0; 3],
+            disks: [const { None }; HOSTS],
+            ahead: [0; HOSTS],
             trace,
             broken: Vec::new(),
             peers: BTreeMap::new(),
@@ -378,10 +380,12 @@ impl Network {
             let [one, other] = [end, peer].map(|(host, link)| format!("{} {link}", NAMES[host]));
             format!("** {kind:?}: {one} to {other}")
         });
-        let (dialled, accepted) = if end.0 < peer.0 {
-            (end, peer)
-        } else {
+        let was_dialled =
+            |(host, _): End, (from, _): End| host == SERVER || host == RELAY && from != SERVER;
+        let (dialled, accepted) = if was_dialled(end, peer) {
             (peer, end)
+        } else {
+            (end, peer)
         };
         match kind {
             Break::Cut => {

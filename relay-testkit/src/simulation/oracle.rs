@@ -4,13 +4,14 @@
 //! before and the client was told to send again. In the durable dialect a doubt is true only where state about that message
 //! was really lost: by a mail server that vanished, or a relay that came back without its ledger.
 
+use super::network::CLIENTS;
 use bytes::Bytes;
 use relay_proto::{
     LinkId,
     mail::client::{Error, Event, SubmissionId},
     storage::BatchId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a message ended, as the client says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +22,20 @@ pub enum Verdict {
     Failed,
     /// Nobody knows.
     InDoubt,
+    /// It was handed back: it is not delivered, and nobody is to deliver it any more.
+    HandedBack,
 }
 
 /// What became of a message so far.
 #[derive(Debug, Default)]
 pub struct Fate {
+    /// Whose it is.
+    host: usize,
     content: Bytes,
     /// The client has taken responsibility.
     pub accepted: bool,
+    /// The client there is now has spoken of it.
+    is_known: bool,
     /// The client's memory, or its disk, is gone, and the message with it: it will not report.
     pub forgotten: bool,
     /// How often the server has taken it.
@@ -43,6 +50,13 @@ pub struct Fate {
     excused: bool,
     /// A doubt was reported before. A client that was killed before that was on its disk reports it once more.
     doubted: bool,
+}
+
+impl Fate {
+    /// Whether nothing more is to be heard of it.
+    const fn is_told(&self) -> bool {
+        !self.accepted || self.forgotten || self.verdict.is_some()
+    }
 }
 
 /// A message a server connection is busy with.
@@ -64,20 +78,20 @@ pub struct Oracle {
     pub(super) endless: bool,
     /// The messages by their numbers.
     pub fates: BTreeMap<u64, Fate>,
-    ids: BTreeMap<SubmissionId, u64>,
+    ids: BTreeMap<(usize, SubmissionId), u64>,
     transactions: BTreeMap<LinkId, Transaction>,
     /// Messages whose answer the relay has read, or which it has given up. Its ledger knows as soon as a later batch than
     /// this is stored.
     unstored: Vec<(u64, Option<BatchId>)>,
     /// The last batch the relay has asked for.
     pub(super) last_batch: Option<BatchId>,
-    /// The relay has lost its ledger, and the client has not met the new one: what it still says, it says to the old, whose
-    /// last words may still be on their way.
-    unaware: bool,
-    /// The client has dialled since: who answers it there is the new one.
-    has_dialled: bool,
+    /// The relay has lost its ledger, and these clients have not met the new one: what they still say, they say to the old, whose
+    /// last words may still be on their way. True where the client has dialled since: who answers it there is the new one.
+    unaware: BTreeMap<usize, bool>,
     /// How far the relay's clock has jumped, in nanoseconds.
     relay_ahead: i64,
+    /// The relay grants no sessions, so that there is nobody to ask.
+    is_base: bool,
     /// What the server has taken, in order.
     pub taken: Vec<Bytes>,
     /// How many connections the server was opened.
@@ -89,7 +103,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub(super) const fn new(strict: bool, endless: bool) -> Self {
+    pub(super) const fn new(strict: bool, is_base: bool, endless: bool) -> Self {
         Self {
             strict,
             endless,
@@ -98,9 +112,9 @@ impl Oracle {
             transactions: BTreeMap::new(),
             unstored: Vec::new(),
             last_batch: None,
-            unaware: false,
-            has_dialled: false,
+            unaware: BTreeMap::new(),
             relay_ahead: 0,
+            is_base,
             taken: Vec::new(),
             connections: 0,
             worn_out: 0,
@@ -110,41 +124,52 @@ impl Oracle {
 
     // ---- the client ----
 
-    pub(super) fn submitted(&mut self, id: SubmissionId, number: u64, content: Bytes) {
-        self.ids.insert(id, number);
+    pub(super) fn submitted(&mut self, host: usize, id: SubmissionId, number: u64, content: Bytes) {
+        self.ids.insert((host, id), number);
         let fate = Fate {
+            host,
             content,
-            excused: self.unaware,
+            excused: self.is_base || self.unaware.contains_key(&host),
             ..Fate::default()
         };
         let before = self.fates.insert(number, fate);
         assert!(before.is_none(), "message {number} is new");
     }
 
-    fn fate(&mut self, id: SubmissionId) -> (u64, &mut Fate) {
-        let number = self.ids.get(&id);
+    fn fate(&mut self, host: usize, id: SubmissionId) -> (u64, &mut Fate) {
+        let number = self.ids.get(&(host, id));
         let number =
             *number.unwrap_or_else(|| panic!("the client speaks of an unknown submission {id}"));
         let fate = self.fates.get_mut(&number).expect("it has a number");
         (number, fate)
     }
 
-    pub(super) fn client_says(&mut self, event: &Event) {
-        let (strict, unaware) = (self.strict, self.unaware);
+    pub(super) fn client_says(&mut self, host: usize, event: &Event) {
+        let strict = self.strict;
+        let unaware = self.is_base || self.unaware.contains_key(&host);
         let endless = self.endless;
         match event {
-            Event::Connecting => self.has_dialled = true,
-            Event::Authenticated { .. } => self.unaware &= !self.has_dialled,
+            Event::Connecting => {
+                if let Some(has_dialled) = self.unaware.get_mut(&host) {
+                    *has_dialled = true;
+                }
+            }
+            Event::Authenticated { .. } => {
+                self.unaware
+                    .retain(|other, has_dialled| *other != host || !*has_dialled);
+            }
             Event::Queued { id, .. } => {
-                let (number, fate) = self.fate(*id);
+                let (number, fate) = self.fate(host, *id);
                 assert!(!fate.accepted, "message {number} is accepted once");
                 fate.accepted = true;
+                fate.is_known = true;
             }
             Event::Restored { id, .. } => {
                 self.restored += 1;
-                let (number, fate) = self.fate(*id);
+                let (number, fate) = self.fate(host, *id);
                 // Its acceptance was written down and not told any more.
                 fate.accepted = true;
+                fate.is_known = true;
                 fate.excused |= fate.doubted;
                 assert!(
                     !fate.forgotten,
@@ -158,7 +183,7 @@ impl Oracle {
             Event::InDoubt {
                 id, sending_again, ..
             } => {
-                let (number, fate) = self.fate(*id);
+                let (number, fate) = self.fate(host, *id);
                 assert!(
                     !strict || fate.excused,
                     "message {number} is in doubt, and nothing about it was lost"
@@ -171,26 +196,68 @@ impl Oracle {
                 }
             }
             Event::Processed { id, .. } => {
-                self.ended(*id, Verdict::Delivered);
+                self.ended(host, *id, Verdict::Delivered);
             }
             Event::Failed { id, error } => {
                 let verdict = match error {
                     Error::InDoubt(_) => Verdict::InDoubt,
                     _ => Verdict::Failed,
                 };
-                self.ended(*id, verdict);
-                let (number, fate) = self.fate(*id);
+                self.ended(host, *id, verdict);
+                let (number, fate) = self.fate(host, *id);
+                let is_expired = matches!(error, Error::Expired { .. });
                 assert!(
-                    !endless || verdict == Verdict::InDoubt || fate.refused,
+                    !endless || verdict == Verdict::InDoubt || fate.refused || is_expired,
                     "message {number} failed, and nobody refused it: {error}"
                 );
+            }
+            Event::Terminated { left } => {
+                for unsettled in left.iter().filter(|unsettled| !unsettled.kept) {
+                    let verdict = if unsettled.in_doubt {
+                        Verdict::InDoubt
+                    } else {
+                        Verdict::HandedBack
+                    };
+                    self.ended(host, unsettled.id, verdict);
+                }
+                let left: BTreeSet<u64> = left
+                    .iter()
+                    .map(|unsettled| self.ids[&(host, unsettled.id)])
+                    .collect();
+                for (number, fate) in self.fates.iter().filter(|(_, fate)| fate.host == host) {
+                    assert!(
+                        fate.is_told() || left.contains(number),
+                        "message {number} has no end, and its client has: {fate:?}"
+                    );
+                }
             }
             _ => {}
         }
     }
 
-    fn ended(&mut self, id: SubmissionId, verdict: Verdict) {
-        let (number, fate) = self.fate(id);
+    /// What could be taken back.
+    pub(super) fn unsettled(&self) -> Vec<(usize, SubmissionId)> {
+        let is_open = |number| {
+            let fate: &Fate = &self.fates[number];
+            fate.is_known && !fate.is_told()
+        };
+        let ids = self.ids.iter();
+        ids.filter(|(_, number)| is_open(*number))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// The client has handed a submission back: it has sent none of it that it has not reported.
+    pub(super) fn taken_back(&mut self, host: usize, id: SubmissionId) {
+        let verdict = match self.fate(host, id).1.doubts {
+            0 => Verdict::HandedBack,
+            _ => Verdict::InDoubt,
+        };
+        self.ended(host, id, verdict);
+    }
+
+    fn ended(&mut self, host: usize, id: SubmissionId, verdict: Verdict) {
+        let (number, fate) = self.fate(host, id);
         assert!(
             fate.verdict.is_none(),
             "message {number} ends once: {:?}, then {verdict:?}",
@@ -201,15 +268,16 @@ impl Oracle {
             "message {number} was reported delivered and never arrived"
         );
         assert!(
-            verdict != Verdict::Failed || fate.arrived == 0,
-            "message {number} was reported failed and had arrived"
+            !matches!(verdict, Verdict::Failed | Verdict::HandedBack) || fate.arrived == 0,
+            "message {number} was reported {verdict:?} and had arrived"
         );
         fate.verdict = Some(verdict);
     }
 
     /// The client was killed; what was only in its memory is gone, or all, where its disk is gone as well.
-    pub(super) fn client_died(&mut self, disk_is_left: bool) {
-        for fate in self.fates.values_mut() {
+    pub(super) fn client_died(&mut self, host: usize, disk_is_left: bool) {
+        for fate in self.fates.values_mut().filter(|fate| fate.host == host) {
+            fate.is_known = false;
             fate.forgotten |= fate.verdict.is_none() && !disk_is_left;
         }
     }
@@ -280,8 +348,9 @@ impl Oracle {
             fate.doubts
         );
         assert!(
-            fate.verdict != Some(Verdict::Failed),
-            "message {number} was reported failed and arrives"
+            !matches!(fate.verdict, Some(Verdict::Failed | Verdict::HandedBack)),
+            "message {number} was reported {:?} and arrives",
+            fate.verdict
         );
     }
 
@@ -346,13 +415,26 @@ impl Oracle {
         } else {
             self.transactions.clear();
             self.unstored.clear();
-            self.unaware = true;
-            self.has_dialled = false;
+            self.all_are_unaware();
             self.fates.keys().copied().collect()
         };
         for number in numbers {
             self.excuse(number);
         }
+    }
+
+    /// The relay has come back with the other dialect. In the base one there is nobody to ask, in the other nobody who knows
+    /// what was sent in that.
+    pub(super) fn relay_converted(&mut self) {
+        self.is_base = !self.is_base;
+        self.all_are_unaware();
+        for fate in self.fates.values_mut() {
+            fate.excused = true;
+        }
+    }
+
+    fn all_are_unaware(&mut self) {
+        self.unaware = CLIENTS.into_iter().map(|host| (host, false)).collect();
     }
 
     fn excuse(&mut self, number: u64) {
@@ -365,21 +447,13 @@ impl Oracle {
 
     /// Whether everything that was accepted has its verdict.
     pub fn all_settled(&self) -> bool {
-        self.fates
-            .values()
-            .all(|fate| !fate.accepted || fate.forgotten || fate.verdict.is_some())
+        self.fates.values().all(Fate::is_told)
     }
 
     /// Judges what can be judged only when nothing moves any more.
     pub(super) fn at_rest(&self) {
         for (number, fate) in &self.fates {
-            if !fate.accepted || fate.forgotten {
-                continue;
-            }
-            assert!(
-                fate.verdict.is_some(),
-                "message {number} has no end: {fate:?}"
-            );
+            assert!(fate.is_told(), "message {number} has no end: {fate:?}");
         }
     }
 

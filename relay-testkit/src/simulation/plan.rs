@@ -15,6 +15,14 @@ pub struct Moments {
     pub relay_killed: u64,
     /// The relay comes back without its disk.
     pub relay_disk_lost: u64,
+    /// The relay drains, for up to half a minute, ends, and comes back: with its disk, where it has one.
+    pub relay_drained: u64,
+    /// The relay is killed and comes back with the other dialect: with its disk, where it has one.
+    pub relay_converted: u64,
+    /// The client shuts down, with up to half a minute of patience, and comes back: with its disk, where it has one.
+    pub client_shut_down: u64,
+    /// A submission is taken back, where it can be.
+    pub cancelled: u64,
     /// The mail server is killed and comes back.
     pub server_killed: u64,
     /// Somebody reads nothing for up to 20 seconds.
@@ -32,10 +40,18 @@ pub struct Plan {
     pub seed: u64,
     /// Whether the relay grants the durable dialect.
     pub durable: bool,
-    /// Whether the client has a disk.
+    /// How many clients there are. The third has another account.
+    pub clients: usize,
+    /// Whether the clients have disks.
     pub client_disk: bool,
     /// Whether the relay has a disk.
     pub relay_disk: bool,
+    /// How many deliveries the relay's ledger remembers, and for how long, where that is not for ever.
+    pub forgetful: Option<(usize, Duration)>,
+    /// Over which time a relay that drains wants its clients back.
+    pub spread: Duration,
+    /// How long a message may wait in its queue.
+    pub lifetime: Option<Duration>,
     /// How many messages are submitted.
     pub messages: u64,
     /// How long the longest is, in bytes.
@@ -66,8 +82,12 @@ impl Plan {
         Self {
             seed,
             durable: true,
+            clients: 1,
             client_disk: false,
             relay_disk: false,
+            forgetful: None,
+            spread: Duration::from_secs(10),
+            lifetime: None,
             messages: 0,
             longest: 80_000,
             moments: 0,
@@ -89,6 +109,10 @@ impl Plan {
                 client_disk_lost: 0,
                 relay_killed: 0,
                 relay_disk_lost: 0,
+                relay_drained: 0,
+                relay_converted: 0,
+                client_shut_down: 0,
+                cancelled: 0,
                 server_killed: 0,
                 stall: 0,
                 clock_jumps: 0,
@@ -137,6 +161,10 @@ impl Plan {
             stall: sometimes(50),
             clock_jumps: sometimes(30),
             pause: sometimes(50),
+            relay_drained: sometimes(30),
+            relay_converted: sometimes(20) / 4,
+            client_shut_down: sometimes(30),
+            cancelled: sometimes(100),
         };
         let moods = Moods {
             refuses: sometimes(300),
@@ -160,11 +188,58 @@ impl Plan {
             idle: [Some(second), Some(5 * second), None][below(3) as usize],
             patience: [60, 5][below(2) as usize] * second,
             server: below(1 << 20),
+            clients: [1, 1, 2, 3][below(4) as usize],
+            forgetful: [
+                None,
+                None,
+                None,
+                None,
+                Some((1, 600 * second)),
+                Some((3, 600 * second)),
+                Some((1000, second)),
+                Some((1000, 60 * second)),
+            ][below(8) as usize],
+            spread: Duration::from_secs(below(20)),
+            lifetime: [None, None, Some(2 * second), Some(60 * second)][below(4) as usize],
             faults,
             mishaps,
             moods,
             ..Self::calm(seed)
         }
+    }
+
+    /// So long after the last fault everything accepted has its end: the sum of what has to run out one after the other.
+    pub(super) fn settles_within(&self) -> Duration {
+        let when = |happens: bool, seconds: u64| Duration::from_secs(seconds) * u32::from(happens);
+        let Self {
+            faults,
+            mishaps,
+            moods,
+            ..
+        } = self;
+        // A wire of which only one end knows, or none, that it is gone.
+        let is_silent = faults.dead + faults.zombie > 0;
+        // What was begun before: the tail of such a wire, a stall, the server's late answers, a disk's, clocks set back.
+        let late = when(faults.zombie > 0, 40)
+            + when(mishaps.stall > 0, 20)
+            + when(moods.slow > 0, 30)
+            + when(faults.slow_disk > 0, 10)
+            + when(mishaps.clock_jumps > 0, 60);
+        // A relay that is told to end does, and its clients come back; those that heard a number wait for both.
+        let drained = when(mishaps.relay_drained > 0, 30) + 2 * self.spread;
+        // Two links that nobody answers on: two heartbeats, opening, the key, the wait before the next.
+        let links = when(is_silent, 2 * (60 + 10 + 30 + 6));
+        // The relay, or the client, waits for a reply that was lost.
+        let answer = when(is_silent, 600);
+        // Each message waits for its retry, and in the worst case meets a dead connection to the server before.
+        let patience = if is_silent {
+            self.patience
+        } else {
+            Duration::ZERO
+        };
+        let each = Duration::from_secs(6) + patience;
+        let messages = u32::try_from(self.messages).unwrap_or(u32::MAX);
+        Duration::from_secs(60) + late + drained + links + answer + each * messages
     }
 
     /// Plans that ask for less, the greatest step first.
@@ -192,6 +267,13 @@ impl Plan {
         consider(&|plan| plan.mishaps.client_disk_lost = 0);
         consider(&|plan| plan.mishaps.relay_killed = 0);
         consider(&|plan| plan.mishaps.relay_disk_lost = 0);
+        consider(&|plan| plan.clients = 1.max(plan.clients - 1));
+        consider(&|plan| plan.mishaps.relay_drained = 0);
+        consider(&|plan| plan.mishaps.relay_converted = 0);
+        consider(&|plan| plan.mishaps.client_shut_down = 0);
+        consider(&|plan| plan.mishaps.cancelled = 0);
+        consider(&|plan| plan.forgetful = None);
+        consider(&|plan| plan.lifetime = None);
         consider(&|plan| plan.mishaps.server_killed = 0);
         consider(&|plan| plan.mishaps.stall = 0);
         consider(&|plan| plan.mishaps.clock_jumps = 0);

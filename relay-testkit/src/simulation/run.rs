@@ -1,7 +1,7 @@
 //! Runs of plans: one, many, and the smallest that still fails.
 
 use super::{
-    network::{CLIENT, RELAY, SERVER},
+    network::{CLIENTS, RELAY, SERVER},
     oracle::Verdict,
     plan::Plan,
     trace::Trace,
@@ -16,17 +16,20 @@ use std::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// So long after the last fault everything is settled: a relay waits for the reply to a message for ten minutes, and keeps a
-/// session for a quarter of an hour.
-const DRAINED_WITHIN: Duration = Duration::from_secs(3600);
+/// So long after it was submitted a message is accepted, or is not.
+const SLOWEST_DISK: Duration = Duration::from_secs(10);
+
+/// So long after the last message is settled nothing is left at the relay either: it waits for the reply to a message for ten
+/// minutes, and keeps a session for a quarter of an hour.
+const AT_REST_WITHIN: Duration = Duration::from_secs(1800);
 
 /// What many runs came to, so that it is seen that they go where it matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many runs.
     pub runs: u64,
-    /// Messages delivered, failed, left in doubt, and gone with their client.
-    pub messages: [u64; 4],
+    /// Messages delivered, failed, left in doubt, handed back, and gone with their client.
+    pub messages: [u64; 5],
     /// Messages that were sent again after a doubt.
     pub sent_again: u64,
     /// Messages found on the client's disk.
@@ -35,6 +38,8 @@ pub struct Tally {
     pub reconnects: u64,
     /// Frames between client and relay.
     pub frames: u64,
+    /// The longest it took from the last fault until everything was settled.
+    pub slowest: Duration,
 }
 
 impl Tally {
@@ -48,17 +53,18 @@ impl Tally {
         self.restored += other.restored;
         self.reconnects += other.reconnects;
         self.frames += other.frames;
+        self.slowest = self.slowest.max(other.slowest);
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [delivered, failed, in_doubt, gone] = self.messages;
+        let [delivered, failed, in_doubt, handed_back, gone] = self.messages;
         write!(
             f,
             "{} runs, {} frames, {} reconnects: {delivered} messages delivered, {failed} failed, {in_doubt} in doubt, \
-             {gone} gone with their client; {} sent again, {} restored",
-            self.runs, self.frames, self.reconnects, self.sent_again, self.restored
+             {handed_back} handed back, {gone} gone with their client; {} sent again, {} restored; settled within {:?}",
+            self.runs, self.frames, self.reconnects, self.sent_again, self.restored, self.slowest
         )
     }
 }
@@ -100,13 +106,16 @@ pub fn run(plan: &Plan, trace: Trace) -> Tally {
         mishap(&mut world, plan);
     }
     world.heal();
-    finish(&mut world)
+    finish(&mut world, plan.settles_within())
 }
 
 fn submit(world: &mut World, plan: &Plan, number: u64) {
     let length = world.network.random.next_u64() as usize % plan.longest.max(1);
     let lines = b"0123456789abcdef\r\n.\r\n".repeat(length / 21 + 1);
-    let (submission, content) = mail(number, &["bob@example.net"], &lines);
+    let (mut submission, content) = mail(number, &["bob@example.net"], &lines);
+    if let Some(lifetime) = plan.lifetime {
+        submission = submission.with_max_age(lifetime);
+    }
     world.submit(number, submission, content);
 }
 
@@ -114,10 +123,12 @@ fn submit(world: &mut World, plan: &Plan, number: u64) {
 fn mishap(world: &mut World, plan: &Plan) {
     let mishaps = plan.mishaps;
     if world.network.chance(mishaps.client_killed) {
-        world.kill_client(true);
+        let host = world.any_client();
+        world.kill_client(host, true);
     }
     if world.network.chance(mishaps.client_disk_lost) {
-        world.kill_client(false);
+        let host = world.any_client();
+        world.kill_client(host, false);
     }
     if world.network.chance(mishaps.relay_killed) {
         world.kill_relay(true);
@@ -125,16 +136,31 @@ fn mishap(world: &mut World, plan: &Plan) {
     if world.network.chance(mishaps.relay_disk_lost) {
         world.kill_relay(false);
     }
+    if world.network.chance(mishaps.relay_drained) {
+        let patience = world.network.random.up_to(30 * SECOND);
+        world.drain_relay(patience);
+    }
+    if world.network.chance(mishaps.relay_converted) {
+        world.convert_relay();
+    }
+    if world.network.chance(mishaps.client_shut_down) {
+        let host = world.any_client();
+        let patience = world.network.random.up_to(30 * SECOND);
+        world.shut_down_client(host, patience);
+    }
+    if world.network.chance(mishaps.cancelled) {
+        world.cancel_one();
+    }
     if world.network.chance(mishaps.server_killed) {
         world.kill_server();
     }
     if world.network.chance(mishaps.stall) {
-        let host = world.network.random.next_u64() as usize % 3;
+        let host = any_host(world);
         let until = world.network.random.up_to(20 * SECOND);
         world.network.stalled = Some((host, world.network.now.after(until)));
     }
     if world.network.chance(mishaps.clock_jumps) {
-        let host = [CLIENT, RELAY, SERVER][world.network.random.next_u64() as usize % 3];
+        let host = any_host(world);
         let by = world.network.random.up_to(925 * SECOND).as_secs() as i64 - 10;
         world.jump(host, by * 1_000_000_000);
     }
@@ -144,33 +170,51 @@ fn mishap(world: &mut World, plan: &Plan) {
     }
 }
 
+fn any_host(world: &mut World) -> usize {
+    match world.network.random.next_u64() % 3 {
+        0 => world.any_client(),
+        1 => RELAY,
+        _ => SERVER,
+    }
+}
+
 /// Lets everything come to its end, and counts.
-pub(super) fn finish(world: &mut World) -> Tally {
-    world.settle_all(DRAINED_WITHIN);
+pub(super) fn finish(world: &mut World, within: Duration) -> Tally {
+    let healed = world.network.now;
+    // What a slow disk was given just before is accepted first.
+    world.run_for(SLOWEST_DISK);
+    world.settle_all(within);
+    let slowest = world.network.now.since(healed);
     // What is still under way behind the relay comes to its end as well.
-    world.run_for(DRAINED_WITHIN);
+    world.run_for(AT_REST_WITHIN);
     let oracle = world.oracle.borrow();
     oracle.at_rest();
-    let client = world.client.pump.machine();
     let relay = world.relay.pump.machine();
     assert_eq!(relay.upstreams(), 0, "no connection to the server is left");
-    if client.deadline().is_none() {
+    let clients = || world.clients.iter().map(|client| client.pump.machine());
+    if clients().all(|client| client.deadline().is_none()) {
         assert_eq!(relay.links(), 0, "the relay knows that the client is gone");
         assert!(world.network.is_quiet(), "nothing is under way");
     }
-    let statistics = client.statistics();
-    assert_eq!(statistics.queue_bytes, 0, "the client holds nothing");
-    if let Some(disk) = &world.network.disks[CLIENT] {
+    for client in clients() {
+        let held = client.statistics().queue_bytes;
+        assert_eq!(held, 0, "the client holds nothing");
+    }
+    for disk in CLIENTS
+        .iter()
+        .filter_map(|host| world.network.disks[*host].as_ref())
+    {
         let left = disk.records(world.network.now);
         assert!(left.is_empty(), "the client's disk is empty: {left:?}");
     }
-    let mut messages = [0; 4];
+    let mut messages = [0; 5];
     for fate in oracle.fates.values().filter(|fate| fate.accepted) {
         let index = match fate.verdict {
             Some(Verdict::Delivered) => 0,
             Some(Verdict::Failed) => 1,
             Some(Verdict::InDoubt) => 2,
-            None => 3,
+            Some(Verdict::HandedBack) => 3,
+            None => 4,
         };
         messages[index] += 1;
     }
@@ -179,8 +223,9 @@ pub(super) fn finish(world: &mut World) -> Tally {
         messages,
         sent_again: oracle.fates.values().map(|fate| fate.doubts as u64).sum(),
         restored: oracle.restored as u64,
-        reconnects: statistics.reconnects,
+        reconnects: clients().map(|client| client.statistics().reconnects).sum(),
         frames: world.network.frames,
+        slowest,
     }
 }
 

@@ -4,14 +4,14 @@ use super::{
     disk::Disk,
     host::{Host, Node},
     mailbox::Mailbox,
-    network::{CLIENT, NAMES, Network, RELAY, SERVER, Told},
+    network::{CLIENTS, NAMES, Network, RELAY, SERVER, Told},
     oracle::Oracle,
     plan::Plan,
     trace::Trace,
 };
 use bytes::Bytes;
 use relay_proto::{
-    BackoffPolicy, Pump, StreamAddress, Time,
+    BackoffPolicy, StreamAddress, Time,
     mail::{
         client::{Client, ClientConfig, Event, Submission, SubmissionId},
         relay::{self, Policy, Relay, RelayConfig},
@@ -26,20 +26,34 @@ const SECOND: Duration = Duration::from_secs(1);
 /// No wire ever holds more under way to one end: both machines stop when their buffers are full.
 const MOST_UNDER_WAY: usize = 2 << 20;
 
+/// The most a session keeps to send it again, and what waits behind that.
+const MOST_IN_SESSION: usize = 1 << 20;
+
+/// The most that waits on a channel: the window, and replies.
+const MOST_ON_CHANNEL: usize = (256 + 128) << 10;
+
+/// The most that waits for a client's socket.
+const MOST_ON_LINK: usize = 128 << 10;
+
+/// The most that waits for an upstream's.
+const MOST_ON_UPSTREAM: usize = 256 << 10;
+
 /// Everything there is.
 pub struct World {
     plan: Plan,
     config: ClientConfig,
+    /// Whether the relay grants the durable dialect at present.
+    is_durable: bool,
     /// The wires, the clock and the disks.
     pub network: Network,
-    /// The client.
-    pub client: Node<Client>,
+    /// The clients.
+    pub clients: Vec<Node<Client>>,
     /// The relay.
     pub relay: Node<Relay>,
     server: Mailbox,
     /// Who judges.
     pub oracle: Rc<RefCell<Oracle>>,
-    /// All the client has said.
+    /// All the clients have said.
     pub client_events: Rc<RefCell<Vec<Event>>>,
     /// All the relay has said.
     pub relay_events: Rc<RefCell<Vec<relay::Event>>>,
@@ -59,25 +73,30 @@ impl World {
         configure(&mut config);
 
         let mut network = Network::new(plan.seed, trace.clone());
-        network.disks[CLIENT] = plan.client_disk.then(Disk::default);
+        for host in CLIENTS {
+            network.disks[host] = plan.client_disk.then(Disk::default);
+        }
         network.disks[RELAY] = plan.relay_disk.then(Disk::default);
-        let strict = plan.durable;
-        let oracle = Rc::new(RefCell::new(Oracle::new(strict, plan.attempts.is_none())));
+        // What a ledger may have forgotten is in doubt at any time.
+        let is_strict = plan.forgetful.is_none();
+        let oracle = Oracle::new(is_strict, !plan.durable, plan.attempts.is_none());
+        let oracle = Rc::new(RefCell::new(oracle));
         let client_events = Rc::new(RefCell::new(Vec::new()));
         let relay_events = Rc::new(RefCell::new(Vec::new()));
 
-        let (log, judge, story) = (Rc::clone(&client_events), Rc::clone(&oracle), trace.clone());
-        let on_client = move |_: &mut Client, now: Time, event: Event| {
-            story.say(now, || format!("client says {event:?}"));
-            judge.borrow_mut().client_says(&event);
-            log.borrow_mut().push(event);
-        };
         let (log, story) = (Rc::clone(&relay_events), trace.clone());
         let on_relay = move |relay: &mut Relay, now: Time, event: relay::Event| {
             story.say(now, || format!("relay says {event:?}"));
             if let relay::Event::KeyPresented { link, key, .. } = &event {
                 if *key == ApiKey::new("good") {
                     relay.grant(now, *link, Policy::default());
+                } else if *key == ApiKey::new("other") {
+                    let account = "other".into();
+                    let policy = Policy {
+                        account,
+                        ..Policy::default()
+                    };
+                    relay.grant(now, *link, policy);
                 } else {
                     relay.deny(now, *link, Denied::for_good("unknown key"));
                 }
@@ -86,13 +105,27 @@ impl World {
         };
         let (server, most_messages) = server_kind(plan.server);
         let server = Mailbox::new(server, most_messages, plan.seed, Rc::clone(&oracle));
-        let client = new_client(&config, seed(plan.seed, 0), &network);
-        let relay = new_relay(plan, seed(plan.seed, 1), &network);
+        let client = |host: usize| {
+            // The same seed on another account: there the same names are others' deliveries.
+            let life = if host == CLIENTS[1] { u64::MAX } else { 0 };
+            let machine = new_client(&config, host, seed(plan.seed, life), &network);
+            let (log, judge) = (Rc::clone(&client_events), Rc::clone(&oracle));
+            let story = trace.clone();
+            let application = move |_: &mut Client, now: Time, event: Event| {
+                story.say(now, || format!("{} says {event:?}", NAMES[host]));
+                judge.borrow_mut().client_says(host, &event);
+                log.borrow_mut().push(event);
+            };
+            Node::new(machine, Box::new(application))
+        };
+        let clients = CLIENTS.into_iter().take(plan.clients).map(client).collect();
+        let relay = new_relay(plan, plan.durable, seed(plan.seed, 1), &network);
         Self {
             plan: plan.clone(),
             config,
+            is_durable: plan.durable,
             network,
-            client: Node::new(client, Box::new(on_client)),
+            clients,
             relay: Node::new(relay, Box::new(on_relay)),
             server,
             oracle,
@@ -123,10 +156,12 @@ impl World {
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.network.now.after(duration);
         loop {
-            let mut hosts: [&mut dyn Host; 3] =
-                [&mut self.client, &mut self.relay, &mut self.server];
+            let (first, others) = self.clients.split_first_mut().expect("there is one");
+            let mut hosts: Vec<&mut dyn Host> = vec![first, &mut self.relay, &mut self.server];
+            hosts.extend(others.iter_mut().map(|client| client as &mut dyn Host));
             let (goes_on, told) = self.network.turn(&mut hosts, end);
             self.judge(told);
+            self.restart_the_finished();
             if !goes_on {
                 return;
             }
@@ -157,44 +192,135 @@ impl World {
             under_way < MOST_UNDER_WAY,
             "{under_way} bytes were under way to one end of a wire"
         );
+        drop(oracle);
+        self.weigh();
     }
 
-    /// Submits a message with a number of its own.
+    /// Nobody keeps more than it may.
+    fn weigh(&self) {
+        let relay = self.relay.pump.machine();
+        let held = relay.held_bytes();
+        let most = relay.sessions() * MOST_IN_SESSION
+            + relay.channels() * MOST_ON_CHANNEL
+            + relay.links() * MOST_ON_LINK
+            + relay.upstreams() * MOST_ON_UPSTREAM;
+        assert!(held <= most, "the relay keeps {held} bytes of {most}");
+        for client in &self.clients {
+            let kept = client.pump.machine().statistics().unacknowledged_bytes;
+            assert!(kept <= MOST_IN_SESSION, "a client keeps {kept} bytes");
+        }
+    }
+
+    /// Where a machine has come to its end in good order, the next takes its place.
+    fn restart_the_finished(&mut self) {
+        if self.relay.is_finished {
+            self.kill_relay(true);
+        }
+        let clients = CLIENTS.into_iter().zip(&self.clients);
+        let finished = |(_, client): &(usize, &Node<Client>)| client.is_finished;
+        let finished: Vec<_> = clients.filter(finished).map(|(host, _)| host).collect();
+        for host in finished {
+            self.kill_client(host, true);
+        }
+    }
+
+    fn client(&mut self, host: usize) -> &mut Node<Client> {
+        let mut clients = CLIENTS.into_iter().zip(&mut self.clients);
+        let (_, client) = clients
+            .find(|(name, _)| *name == host)
+            .expect("it is a client");
+        client
+    }
+
+    /// One of the clients there are.
+    pub(super) fn any_client(&mut self) -> usize {
+        CLIENTS[self.network.random.next_u64() as usize % self.clients.len()]
+    }
+
+    /// Submits a message with a number of its own. The clients take turns.
     pub fn submit(
         &mut self,
         number: u64,
         submission: Submission,
         content: Bytes,
     ) -> Option<SubmissionId> {
-        let now = self.network.local(CLIENT);
+        let host = CLIENTS[number as usize % self.clients.len()];
+        let now = self.network.local(host);
         let submit = |client: &mut Client, now| client.submit(now, submission);
-        let submitted = self.client.pump.command(now, submit);
+        let submitted = self.client(host).pump.command(now, submit);
         let id = submitted.ok()?;
         self.trace.say(self.network.now, || {
-            format!("** message {number} is submission {id}")
+            format!("** message {number} is submission {id} of {}", NAMES[host])
         });
-        self.oracle.borrow_mut().submitted(id, number, content);
+        let mut oracle = self.oracle.borrow_mut();
+        oracle.submitted(host, id, number, content);
         Some(id)
     }
 
-    /// The client is killed and comes back.
-    pub(super) fn kill_client(&mut self, disk_is_left: bool) {
-        self.network.crash(CLIENT);
-        if !disk_is_left && let Some(disk) = &mut self.network.disks[CLIENT] {
+    /// Takes one of the submissions back that are not settled, if that is possible.
+    pub(super) fn cancel_one(&mut self) {
+        let unsettled = self.oracle.borrow().unsettled();
+        let index = self.network.random.next_u64() as usize % unsettled.len().max(1);
+        let Some(&(host, id)) = unsettled.get(index) else {
+            return;
+        };
+        let now = self.network.local(host);
+        let cancel = |client: &mut Client, now| client.cancel(now, id);
+        if self.client(host).pump.command(now, cancel).is_some() {
+            self.trace.say(self.network.now, || {
+                format!("** submission {id} of {} is taken back", NAMES[host])
+            });
+            self.oracle.borrow_mut().taken_back(host, id);
+        }
+    }
+
+    /// A client shuts down.
+    pub(super) fn shut_down_client(&mut self, host: usize, patience: Duration) {
+        self.trace.say(self.network.now, || {
+            format!("** {} is to end within {patience:?}", NAMES[host])
+        });
+        let now = self.network.local(host);
+        let shut_down = |client: &mut Client, now| client.shutdown(now, patience);
+        self.client(host).pump.command(now, shut_down);
+    }
+
+    /// The relay drains.
+    pub(super) fn drain_relay(&mut self, patience: Duration) {
+        self.trace.say(self.network.now, || {
+            format!("** the relay is to end within {patience:?}")
+        });
+        let now = self.network.local(RELAY);
+        let drain = |relay: &mut Relay, now: Time| relay.drain(now, now.after(patience));
+        self.relay.pump.command(now, drain);
+    }
+
+    /// The relay is killed, and comes back with the other dialect.
+    pub(super) fn convert_relay(&mut self) {
+        self.is_durable = !self.is_durable;
+        self.trace.say(self.network.now, || {
+            let dialect = if self.is_durable { "durable" } else { "base" };
+            format!("** from now on the relay speaks the {dialect} dialect")
+        });
+        self.kill_relay(true);
+        self.oracle.borrow_mut().relay_converted();
+    }
+
+    /// A client is gone and comes back.
+    pub(super) fn kill_client(&mut self, host: usize, disk_is_left: bool) {
+        self.network.crash(host);
+        if !disk_is_left && let Some(disk) = &mut self.network.disks[host] {
             *disk = Disk::default();
         }
         let is_left = disk_is_left && self.plan.client_disk;
-        self.oracle.borrow_mut().client_died(is_left);
+        self.oracle.borrow_mut().client_died(host, is_left);
         self.judge(None);
         self.lives += 1;
-        self.client.pump = Pump::new(new_client(
-            &self.config,
-            seed(self.plan.seed, self.lives),
-            &self.network,
-        ));
+        let seed = seed(self.plan.seed, self.lives);
+        let machine = new_client(&self.config, host, seed, &self.network);
+        self.client(host).restart(machine);
     }
 
-    /// The relay is killed and comes back.
+    /// The relay is gone and comes back.
     pub(super) fn kill_relay(&mut self, disk_is_left: bool) {
         self.network.crash(RELAY);
         // One that was killed before the disk had taken its first word is like one that has lost it.
@@ -208,11 +334,9 @@ impl World {
         self.judge(None);
         self.oracle.borrow_mut().relay_died(is_left);
         self.lives += 1;
-        self.relay.pump = Pump::new(new_relay(
-            &self.plan,
-            seed(self.plan.seed, self.lives),
-            &self.network,
-        ));
+        let seed = seed(self.plan.seed, self.lives);
+        let machine = new_relay(&self.plan, self.is_durable, seed, &self.network);
+        self.relay.restart(machine);
     }
 
     /// The mail server is killed and comes back.
@@ -246,7 +370,7 @@ impl World {
             assert!(
                 self.network.now < end,
                 "not everything is settled {within:?} after the last fault: {:?}",
-                self.client.pump.machine().statistics()
+                self.clients[0].pump.machine().statistics()
             );
             self.run_for(SECOND);
         }
@@ -261,20 +385,28 @@ fn seed(seed: u64, life: u64) -> [u8; 32] {
     bytes
 }
 
-fn new_client(config: &ClientConfig, seed: [u8; 32], network: &Network) -> Client {
-    let now = network.local(CLIENT);
-    match &network.disks[CLIENT] {
-        Some(disk) => Client::restore(config.clone(), seed, now, disk.records(network.now))
+fn new_client(config: &ClientConfig, host: usize, seed: [u8; 32], network: &Network) -> Client {
+    let now = network.local(host);
+    let mut config = config.clone();
+    if host == CLIENTS[2] {
+        config.api_key = ApiKey::new("other");
+    }
+    match &network.disks[host] {
+        Some(disk) => Client::restore(config, seed, now, disk.records(network.now))
             .unwrap_or_else(|error| panic!("the client cannot read what it has stored: {error}")),
-        None => Client::new(config.clone(), seed, now),
+        None => Client::new(config, seed, now),
     }
 }
 
-fn new_relay(plan: &Plan, seed: [u8; 32], network: &Network) -> Relay {
+fn new_relay(plan: &Plan, is_durable: bool, seed: [u8; 32], network: &Network) -> Relay {
     let upstream = StreamAddress::new("mx.test", 25, false);
     let mut config = RelayConfig::new(upstream, "relay.test".parse().unwrap());
     config.pool.max_idle = [16, 0, 1][plan.server as usize / 36 % 3];
-    config.durable = plan.durable;
+    config.durable = is_durable;
+    config.restart_spread = plan.spread;
+    if let Some((entries, age)) = plan.forgetful {
+        (config.ledger.entries, config.ledger.age) = (entries, age);
+    }
     let now = network.local(RELAY);
     match &network.disks[RELAY] {
         Some(disk) => Relay::restore(config, seed, now, disk.records(network.now))

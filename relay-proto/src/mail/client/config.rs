@@ -38,8 +38,9 @@ pub struct ClientConfig {
     /// Whether the durable dialect is asked for: true, since with a relay that grants it a lost link costs nothing and many
     /// messages are under way at once. With one that does not, the base dialect is spoken all the same.
     pub durable: bool,
-    /// The most messages under way at once in the durable dialect: 16, which hides a round trip behind fifteen others and
-    /// leaves what is urgent little to wait for. A relay may grant fewer; zero counts as one.
+    /// The most messages under way at once in the durable dialect: 512, which makes 5,000 a second on a path of 100 ms. Sixteen are at first,
+    /// and more as long as none is answered later for that, so that what is urgent has little to wait for; beyond those not
+    /// more than 64 of the relay's windows hold. A relay may grant fewer; zero counts as one.
     pub max_channels: usize,
     /// The silence after which the link is probed, and after which the probe counts as failed: 30 s, below
     /// the idle limit of the usual proxies and address translators.
@@ -109,7 +110,7 @@ impl ClientConfig {
             retry: BackoffPolicy::new(SECOND, Duration::from_secs(30), Some(3)),
             in_doubt: InDoubtPolicy::SendAgain(1),
             durable: true,
-            max_channels: 16,
+            max_channels: 512,
             heartbeat: Duration::from_secs(30),
             timeouts: Timeouts::default(),
         }

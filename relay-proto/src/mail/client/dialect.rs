@@ -63,6 +63,14 @@ impl Dialect {
         }
     }
 
+    /// The bytes of frames the relay has not acknowledged.
+    pub(super) fn unacknowledged_bytes(&self) -> usize {
+        match self {
+            Self::Base(_) => 0,
+            Self::Durable(durable) => durable.unacknowledged_bytes(),
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Deadline> {
         match self {
             Self::Base(channel) => channel.deadline(),

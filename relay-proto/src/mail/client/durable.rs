@@ -3,6 +3,7 @@
 use super::{
     ClientConfig, Timeouts,
     ahead::{Allowance, Terms},
+    pace::Pace,
     settlement::Delivery,
     submission::Work,
 };
@@ -20,7 +21,7 @@ use crate::{
 };
 use alloc::{
     boxed::Box,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
 };
 use bytes::Bytes;
@@ -55,7 +56,11 @@ pub(super) struct Durable {
     channels: Channels,
     /// By channel, in the order of sending.
     sendings: BTreeMap<u64, Sending>,
-    most: usize,
+    /// Those that may have more to say and nothing waiting.
+    talkative: BTreeSet<u64>,
+    /// When the patience with each channel ends.
+    alarms: BTreeSet<(Time, u64)>,
+    pace: Pace,
     capabilities: Capabilities,
     ledger_mark: String,
     heartbeat: Duration,
@@ -97,13 +102,6 @@ impl Sending {
         entry
     }
 
-    /// The relay works on it, so there is patience anew until the end of data is sent.
-    fn goes_on(&mut self, now: Time, timeouts: &Timeouts) {
-        if !self.conversation.is_past_end_of_data() {
-            self.until = now.after(timeouts.message);
-        }
-    }
-
     fn patience(&self, timeouts: &Timeouts) -> Duration {
         if self.conversation.is_past_end_of_data() {
             timeouts.outcome
@@ -118,6 +116,13 @@ fn violation(reason: impl ToString) -> Violation {
         code: CloseCode::PROTOCOL_ERROR,
         reason: reason.to_string(),
     }
+}
+
+/// There is patience with the channel until then.
+fn set_alarm(alarms: &mut BTreeSet<(Time, u64)>, channel: u64, sending: &mut Sending, at: Time) {
+    alarms.remove(&(sending.until, channel));
+    sending.until = at;
+    alarms.insert((at, channel));
 }
 
 impl Durable {
@@ -158,7 +163,9 @@ impl Durable {
             ahead: None,
             channels,
             sendings: BTreeMap::new(),
-            most,
+            talkative: BTreeSet::new(),
+            alarms: BTreeSet::new(),
+            pace: Pace::new(most, terms.window),
             capabilities: terms.capabilities.clone(),
             ledger_mark: terms.ledger_mark.clone(),
             heartbeat: SHORTEST_HEARTBEAT,
@@ -226,8 +233,10 @@ impl Durable {
     ) -> Result<(), Violation> {
         self.take_terms(now, grant)?;
         self.ahead = None;
-        for sending in self.sendings.values_mut() {
-            sending.until = now.after(sending.patience(timeouts));
+        self.pace.start_over();
+        for (channel, sending) in &mut self.sendings {
+            let at = now.after(sending.patience(timeouts));
+            set_alarm(&mut self.alarms, *channel, sending, at);
         }
         Ok(())
     }
@@ -270,6 +279,10 @@ impl Durable {
         self.ahead = None;
     }
 
+    pub(super) fn unacknowledged_bytes(&self) -> usize {
+        self.session.unacknowledged().1
+    }
+
     pub(super) const fn id(&self) -> Option<SessionId> {
         self.id
     }
@@ -297,7 +310,8 @@ impl Durable {
     }
 
     pub(super) fn has_vacancy(&self, abreast: usize) -> bool {
-        self.draining.is_none() && self.sendings.len() < self.most.min(abreast)
+        let under_way = self.sendings.len();
+        self.draining.is_none() && under_way < abreast && self.pace.has_room(under_way)
     }
 
     /// Over which time to come back, where the relay wants to be left and nothing keeps us.
@@ -342,6 +356,7 @@ impl Durable {
             delivery: entry.item.name(),
             sent_under: entry.item.sent_under.clone(),
         });
+        self.pace.begun(entry.item.submission.len());
         let sending = Sending {
             entry,
             started: now,
@@ -350,13 +365,15 @@ impl Durable {
             is_ready: false,
             until: now.after(timeouts.message),
         };
+        self.alarms.insert((sending.until, channel));
         self.sendings.insert(channel, sending);
+        self.talkative.insert(channel);
         None
     }
 
     /// Ends a channel with our word; what of it has not left is not sent any more.
     pub(super) fn close(&mut self, channel: u64, reason: Option<&str>) -> Option<Sending> {
-        let sending = self.sendings.remove(&channel)?;
+        let sending = self.remove(channel)?;
         self.channels.close(channel);
         self.say(&Word::Closed {
             channel,
@@ -369,7 +386,20 @@ impl Durable {
     /// The relay has ended a channel.
     pub(super) fn closed(&mut self, channel: u64) -> Option<Sending> {
         self.channels.close(channel);
-        self.sendings.remove(&channel)
+        self.remove(channel)
+    }
+
+    fn remove(&mut self, channel: u64) -> Option<Sending> {
+        self.talkative.remove(&channel);
+        let sending = self.sendings.remove(&channel)?;
+        self.alarms.remove(&(sending.until, channel));
+        self.pace.ended(sending.entry.item.submission.len());
+        Some(sending)
+    }
+
+    /// A message was accepted, so long after it was begun.
+    pub(super) fn accepted(&mut self, after: Duration) {
+        self.pace.accepted(after);
     }
 
     /// Everything under way, in the order of its sending.
@@ -419,12 +449,13 @@ impl Durable {
         if !is_ours.map_err(violation)? {
             return Ok(false);
         }
+        self.goes_on(now, channel, timeouts);
         let Some(sending) = self.sendings.get_mut(&channel) else {
             return Ok(false);
         };
         sending.is_ready = true;
-        sending.goes_on(now, timeouts);
         sending.conversation.handle_bytes(bytes);
+        self.talkative.insert(channel);
         let is_settled = sending.conversation.outcome().is_some();
         self.channels.consumed(channel, bytes.len());
         Ok(is_settled)
@@ -437,10 +468,18 @@ impl Durable {
         bytes: u64,
         timeouts: &Timeouts,
     ) -> Result<(), Violation> {
-        if let Some(sending) = self.sendings.get_mut(&channel) {
-            sending.goes_on(now, timeouts);
-        }
+        self.goes_on(now, channel, timeouts);
         self.channels.granted(channel, bytes).map_err(violation)
+    }
+
+    /// The relay works on a channel, so there is patience anew until the end of data is sent.
+    fn goes_on(&mut self, now: Time, channel: u64, timeouts: &Timeouts) {
+        if let Some(sending) = self.sendings.get_mut(&channel)
+            && !sending.conversation.is_past_end_of_data()
+        {
+            let at = now.after(timeouts.message);
+            set_alarm(&mut self.alarms, channel, sending, at);
+        }
     }
 
     // ---- sending ----
@@ -464,6 +503,9 @@ impl Durable {
         while uplink.unwritten_bytes() < WINDOW && takes_a_frame(self.ahead) {
             self.fill(now, &may_speak, timeouts);
             if let Some(body) = self.channels.poll(self.session.room()) {
+                if let Body::Data { channel, .. } = &body {
+                    self.talkative.insert(*channel);
+                }
                 self.session
                     .send(body.borrowed())
                     .expect("there is room for it");
@@ -487,19 +529,34 @@ impl Durable {
         timeouts: &Timeouts,
     ) {
         let all = ChannelsConfig::default().buffer;
-        for (&channel, sending) in &mut self.sendings {
-            if self.channels.room(channel) < all || !may_speak(&sending.entry) {
-                continue;
+        let Self {
+            sendings,
+            channels,
+            alarms,
+            ..
+        } = self;
+        self.talkative.retain(|&channel| {
+            let Some(sending) = sendings.get_mut(&channel) else {
+                return false;
+            };
+            if !may_speak(&sending.entry) {
+                return true;
+            }
+            // What waits there calls it back when it leaves.
+            if channels.room(channel) < all {
+                return false;
             }
             let Some(bytes) = sending.conversation.poll_output(CHUNK) else {
-                continue;
+                return false;
             };
             // Others share the link, so what counts is that it goes on.
-            sending.until = now.after(sending.patience(timeouts));
-            self.channels
+            let at = now.after(sending.patience(timeouts));
+            set_alarm(alarms, channel, sending, at);
+            channels
                 .write(channel, bytes)
                 .expect("nothing waits there, so any number of bytes is taken");
-        }
+            false
+        });
     }
 
     // ---- time ----
@@ -513,18 +570,20 @@ impl Durable {
         if !self.is_on_a_link() {
             return None;
         }
-        let sendings = self.sendings.values().map(|sending| {
-            let past = sending.conversation.is_past_end_of_data();
-            Some(Deadline {
-                at: sending.until,
-                timer: if past { "outcome" } else { "message" },
-            })
+        let next = self.alarms.first().and_then(|&(at, channel)| {
+            let past = self
+                .sendings
+                .get(&channel)?
+                .conversation
+                .is_past_end_of_data();
+            let timer = if past { "outcome" } else { "message" };
+            Some(Deadline { at, timer })
         });
         let beat = Deadline {
             at: self.beat_at,
             timer: "beat",
         };
-        Deadline::earliest(sendings.chain([Some(beat)]))
+        Deadline::earliest([next, Some(beat)])
     }
 
     /// Shows life where it is time to.
@@ -540,10 +599,8 @@ impl Durable {
         if !self.is_on_a_link() {
             return None;
         }
-        let mut sendings = self.sendings.iter();
-        sendings
-            .find(|(_, sending)| sending.until <= now)
-            .map(|(channel, _)| *channel)
+        let first = self.alarms.first().filter(|(at, _)| *at <= now);
+        first.map(|(_, channel)| *channel)
     }
 }
 

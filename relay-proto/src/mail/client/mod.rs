@@ -9,6 +9,7 @@ mod durable;
 mod error;
 mod event;
 mod link;
+mod pace;
 mod receipts;
 mod sending;
 mod settlement;
@@ -200,9 +201,13 @@ impl Client {
         settlement::beyond_limits(submission, &self.limits)
     }
 
-    /// Takes a waiting submission back; none where it is unknown, being sent, or settled. One that was in doubt
-    /// ([`Event::InDoubt`]) and waits to be sent again may have been delivered.
+    /// Takes a waiting submission back; none where it is unknown, being sent, or settled, or was sent whole and the relay is yet
+    /// to be asked what became of it. One that was in doubt ([`Event::InDoubt`]) and waits to be sent again may have been
+    /// delivered.
     pub fn cancel(&mut self, now: Time, id: SubmissionId) -> Option<Submission> {
+        if self.outbox.get(id.0)?.sent_under.is_some() {
+            return None;
+        }
         let delivery = self.outbox.remove(id.0)?;
         self.forget(&delivery);
         self.proceed(now);
@@ -241,6 +246,7 @@ impl Client {
             bytes_received,
             queue_size: self.outbox.waiting(),
             queue_bytes: self.outbox.bytes(),
+            unacknowledged_bytes: self.dialect.unacknowledged_bytes(),
             average_response: self.response_times.average(),
             p50_response,
             p99_response,

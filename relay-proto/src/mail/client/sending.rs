@@ -272,6 +272,9 @@ impl Client {
                     mut entry, started, ..
                 } = sending;
                 entry.item.conclude();
+                if let Some(durable) = self.durable() {
+                    durable.accepted(now.since(started));
+                }
                 self.succeed(now, entry, started, completed);
             }
             Some(Err(error)) => {

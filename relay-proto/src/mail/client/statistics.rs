@@ -29,6 +29,9 @@ pub struct Statistics {
     pub queue_size: usize,
     /// Bytes of all submissions not settled yet.
     pub queue_bytes: usize,
+    /// Bytes of frames kept until the relay acknowledges them, to be sent again on another link: up to 1 MiB. Zero in the base
+    /// dialect.
+    pub unacknowledged_bytes: usize,
     /// The mean time from leaving the queue to success, of all that succeeded.
     pub average_response: Option<Duration>,
     /// The median of the last 1,024 response times.

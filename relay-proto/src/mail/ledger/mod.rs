@@ -199,7 +199,7 @@ enum State {
 pub struct Ledger {
     limits: LedgerLimits,
     entries: BTreeMap<Key, Entry>,
-    /// The settled ones, those that are forgotten first in front.
+    /// The settled ones that were told, those that are forgotten first in front. What was not told yet is never forgotten.
     ageing: BTreeMap<(Time, u64), Key>,
     register: Register,
     /// The number of the next entry, from 1.
@@ -363,8 +363,8 @@ impl Ledger {
             self.remove(&key);
             let forgotten = now.after(self.limits.age);
             self.enter(key.clone(), number, outcome.shortened(), forgotten, false);
-            self.change(key);
             self.make_room(0, 0);
+            self.change(key);
         }
     }
 
@@ -472,7 +472,9 @@ impl Ledger {
         let bytes = intent_bytes(&key.0) + outcome::encode_outcome(number, &outcome).len();
         self.bytes += bytes;
         let place = (forgotten, number);
-        self.ageing.insert(place, key.clone());
+        if told {
+            self.ageing.insert(place, key.clone());
+        }
         let state = State::Settled {
             outcome,
             bytes,
@@ -536,20 +538,14 @@ impl Ledger {
             ledger.entries.len().saturating_add(entries) <= ledger.limits.entries
                 && ledger.bytes.saturating_add(bytes) <= ledger.limits.bytes
         };
-        let mut untold = Vec::new();
         while !fits(self)
-            && let Some((place, key)) = self.ageing.pop_first()
+            && let Some((_, key)) = self.ageing.pop_first()
         {
-            if self.entries.get(&key).is_some_and(|entry| !entry.told) {
-                untold.push((place, key));
-                continue;
-            }
             let (account, delivery) = key.clone();
             self.events
                 .push_back(LedgerEvent::Forgotten { account, delivery });
             self.forget(key);
         }
-        self.ageing.extend(untold);
         fits(self)
     }
 
@@ -575,10 +571,14 @@ impl Ledger {
             return;
         }
         entry.told = true;
+        if let State::Settled { place, .. } = entry.state {
+            self.ageing.insert(place, key.clone());
+        }
+        let is_settled = matches!(entry.state, State::Settled { .. });
         let (account, delivery) = key;
-        self.events.push_back(match entry.state {
-            State::Intent => LedgerEvent::Begun { account, delivery },
-            State::Settled { .. } => LedgerEvent::Settled { account, delivery },
+        self.events.push_back(match is_settled {
+            false => LedgerEvent::Begun { account, delivery },
+            true => LedgerEvent::Settled { account, delivery },
         });
     }
 

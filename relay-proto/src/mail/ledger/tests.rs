@@ -296,6 +296,37 @@ fn while_the_disk_fails_nothing_begins_and_outcomes_wait_for_it() {
 }
 
 #[test]
+fn an_outcome_that_takes_longer_to_store_than_it_is_kept_is_told_all_the_same() {
+    let limits = LedgerLimits {
+        age: Duration::from_secs(1),
+        ..LedgerLimits::default()
+    };
+    let mut bench = Bench::new(limits);
+    bench.ledger.begin("alice", id(1)).unwrap();
+    bench.run();
+    bench
+        .ledger
+        .settle(bench.now, "alice", id(1), queued("late"));
+    let (batch, writes) = store(&mut bench.ledger).unwrap();
+    bench.now = bench.now.after(Duration::from_secs(60));
+    bench.ledger.handle_timeout(bench.now);
+    assert_eq!(bench.ledger.deadline(), None, "nothing to do but to wait");
+    bench.disk.apply(bench.now, writes);
+    bench.ledger.handle_stored(bench.now, batch, Ok(()));
+    assert!(matches!(
+        events(&mut bench.ledger)[..],
+        [LedgerEvent::Settled { .. }]
+    ));
+    let outcome = queued("late");
+    assert_eq!(
+        bench.ledger.look_up("alice", id(1)),
+        Some(Known::Settled(&outcome))
+    );
+    bench.ledger.handle_timeout(bench.now);
+    assert!(!bench.knows(1), "and then its time is over");
+}
+
+#[test]
 fn without_a_storage_everything_is_as_good_as_stored() {
     let mut ledger = Ledger::in_memory(LedgerLimits::default(), &mut random());
     let told = |ledger: &mut Ledger| events(ledger).len();

@@ -18,7 +18,7 @@ pub(super) struct ChannelId(pub(super) u64);
 pub(super) struct Owner {
     /// Where its replies go.
     pub(super) front: FrontId,
-    /// The client's link, for reports.
+    /// The client's link, for reports; in a session the one it is on, or was on last.
     pub(super) link: LinkId,
     /// Where the client comes from, where that is known.
     pub(super) peer: Option<IpAddr>,

@@ -314,6 +314,11 @@ impl Relay {
             Some(Pulse::Ping) => {
                 let ping = Frame::Ping(Bytes::new());
                 client.outgoing.send(ping, &mut self.output);
+                // Most links are silent most of the time; what made them fast is made again when they are not.
+                if let Some(session) = self.sessions.on_link(link) {
+                    self.sessions
+                        .update(session, |session, ()| session.release_memory());
+                }
             }
             Some(Pulse::Dead) => {
                 return self.close_client(now, link, CloseCode::GOING_AWAY, "no sign of life");

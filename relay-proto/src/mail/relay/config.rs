@@ -48,10 +48,12 @@ pub struct RelayConfig {
     /// The same while a message in it is past its end of data and not answered, or if it is shorter, the above. Default
     /// 15 min: longer than `upstream_final_timeout`, so that the client is told.
     pub session_expiry_past_end: Duration,
-    /// The most channels a session has at once, which is as many messages. Default 64.
+    /// The most channels a session has at once, which is as many messages. Default 512, which makes 5,000 small messages a second on a
+    /// path of 100 ms. What their windows hold together is bounded as well: see `channel_window`.
     pub max_channels: usize,
     /// How many bytes a client may send on a channel before its upstream has taken any. Default 256 KiB, which makes 2.5 MB/s
-    /// on a path of 100 ms; at least 128 KiB.
+    /// on a path of 100 ms; at least 128 KiB. A session in which channels without a connection to the upstream hold more than
+    /// 128 windows loses those that come in addition, for the moment; our client keeps below half of that.
     pub channel_window: u64,
     /// Over which time clients in sessions are asked to come back when the relay ends. Default 10 s, so that 10,000 clients
     /// make a thousand TLS handshakes a second.
@@ -93,7 +95,7 @@ impl RelayConfig {
             durable: true,
             session_expiry: Duration::from_secs(2 * 60),
             session_expiry_past_end: Duration::from_secs(15 * 60),
-            max_channels: 64,
+            max_channels: 512,
             channel_window: 256 * 1024,
             restart_spread: Duration::from_secs(10),
             ledger: LedgerLimits::default(),

@@ -15,9 +15,12 @@ use crate::{
     },
     session::{SessionFrame, SessionId},
 };
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use bytes::Bytes;
-use core::net::IpAddr;
+use core::{mem, net::IpAddr};
 
 /// Replies waiting on one channel, in bytes, above which its SMTP session is asked for no more.
 const REPLIES_HIGH_WATER: usize = 64 * 1024;
@@ -31,10 +34,14 @@ pub(super) struct DurableFront {
     pub(super) policy: Arc<Policy>,
     pub(super) channels: Channels,
     /// The bytes the account is charged for what waits to be said.
-    pub(super) held: usize,
+    pub(super) charged: usize,
     /// What each open channel does.
     places: BTreeMap<u64, Place>,
     numbers: BTreeMap<ChannelId, u64>,
+    /// Those that may have more waiting for the client than they should.
+    crowded: BTreeSet<ChannelId>,
+    /// How many bytes of the client's are here, on all channels.
+    held: usize,
     /// Whether the client was told that the relay is about to end.
     pub(super) is_draining: bool,
     /// The client has asked for another session, which is gone, and may have sent the next frames of that one without waiting.
@@ -63,9 +70,11 @@ impl DurableFront {
             peer,
             policy,
             channels: Channels::new(config),
-            held: 0,
+            charged: 0,
             places: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            crowded: BTreeSet::new(),
+            held: 0,
             is_draining: false,
             awaits_first: false,
         }
@@ -111,6 +120,7 @@ impl DurableFront {
         let number = self.numbers.remove(&channel)?;
         if let Some(Place::Message { held, .. }) = self.places.get(&number) {
             self.channels.consumed(number, *held);
+            self.held -= *held;
         }
         self.await_outcome(number, delivery);
         Some(number)
@@ -121,6 +131,7 @@ impl DurableFront {
         match self.places.get_mut(&number) {
             Some(Place::Message { channel, held }) => {
                 *held += bytes;
+                self.held += bytes;
                 Some(*channel)
             }
             Some(Place::Awaits(_)) | None => {
@@ -137,6 +148,7 @@ impl DurableFront {
             && *held > waiting
         {
             self.channels.consumed(*number, *held - waiting);
+            self.held -= *held - waiting;
             *held = waiting;
             output.stirred.insert(self.session);
         }
@@ -146,8 +158,9 @@ impl DurableFront {
     pub(super) fn closed(&mut self, number: u64) -> Option<ChannelId> {
         self.channels.close(number);
         match self.places.remove(&number)? {
-            Place::Message { channel, .. } => {
+            Place::Message { channel, held } => {
                 self.numbers.remove(&channel);
+                self.held -= held;
                 Some(channel)
             }
             Place::Awaits(_) => None,
@@ -157,8 +170,9 @@ impl DurableFront {
     /// Ends the channel from this side.
     pub(super) fn end(&mut self, number: u64, ending: Ending, output: &mut Output) {
         let channel = number;
-        if let Some(Place::Message { channel, .. }) = self.places.remove(&number) {
+        if let Some(Place::Message { channel, held }) = self.places.remove(&number) {
             self.numbers.remove(&channel);
+            self.held -= held;
         }
         let word = match ending {
             Ending::Closed { reason } => Word::Closed {
@@ -190,6 +204,11 @@ impl DurableFront {
         }
     }
 
+    /// How many bytes of the client's are here, on all channels.
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
     /// What its open channels carry.
     pub(super) fn messages(&self) -> impl Iterator<Item = ChannelId> {
         self.numbers.keys().copied()
@@ -201,9 +220,15 @@ impl DurableFront {
         places.any(|place| matches!(place, Place::Awaits(_)))
     }
 
-    /// Those of its messages that would have to wait for the client before they may say more.
-    pub(super) fn without_room(&self) -> impl Iterator<Item = ChannelId> {
-        self.messages().filter(|channel| !self.has_room(*channel))
+    /// Those of its messages that had to wait for the client before they may say more, and need not any longer.
+    pub(super) fn relieved(&mut self) -> BTreeSet<ChannelId> {
+        let crowded = mem::take(&mut self.crowded);
+        let (relieved, crowded) = crowded
+            .into_iter()
+            .filter(|channel| self.numbers.contains_key(channel))
+            .partition(|channel| self.has_room(*channel));
+        self.crowded = crowded;
+        relieved
     }
 }
 
@@ -223,6 +248,9 @@ impl Front for DurableFront {
             // It is open, and its buffer has no end.
             let _ = self.channels.write(*number, smtp.clone());
             output.stirred.insert(self.session);
+            if !self.has_room(channel) {
+                self.crowded.insert(channel);
+            }
         }
     }
 

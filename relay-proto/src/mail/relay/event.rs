@@ -11,8 +11,8 @@ use core::net::IpAddr;
 
 /// News of a [`Relay`](super::Relay), for the application, its logs and its metrics.
 ///
-/// Nothing here holds the content of a message, and `Debug` shows no key. `link` is always the client's, in a session the one on
-/// which the channel was opened.
+/// Nothing here holds the content of a message, and `Debug` shows no key. `link` is always the client's, in a session the one it
+/// is on, or was on last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -111,8 +111,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// A client has come back to its session, which goes on on this link. What was begun on the one before is still reported
-    /// under that.
+    /// A client has come back to its session, which goes on on this link. What was begun on the one before is from now on
+    /// reported under this one.
     SessionResumed {
         /// The client's new link.
         link: LinkId,

@@ -338,6 +338,16 @@ impl Relay {
         self.pool.upstreams.len()
     }
 
+    /// How many sessions of the durable dialect there are, with a link or without.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many channels there are, each with a message or ready for one.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
     /// How many bytes the relay holds for clients whose keys are granted: what waits for the upstream or for the client, and a
     /// little for every channel. See [`RelayConfig::max_held_bytes`].
     pub fn held_bytes(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use super::{
     Event, Phase, Policy, RESTARTS, Relay,
-    channel::{ChannelId, Message, Owner, Start},
+    channel::{Channel, ChannelId, Message, Owner, Start},
     client_link::State,
     durable_front::DurableFront,
     front::{Ending, FrontId},
@@ -24,6 +24,9 @@ use bytes::Bytes;
 
 /// Words that wait for the client to acknowledge others, above which it is taken to acknowledge none.
 const MAX_WORDS: usize = 4096;
+
+/// How many windows the channels of a session may hold together.
+const MOST_WINDOWS: u64 = 128;
 
 /// The least window, in bytes.
 const MIN_WINDOW: u64 = 128 * 1024;
@@ -61,6 +64,7 @@ impl Relay {
                         // What the key may do can have changed.
                         front.policy = Arc::clone(policy);
                     }
+                    self.report_under(session, link);
                     self.output.events.push_back(Event::SessionResumed { link });
                     self.output.stirred.insert(session);
                     let grant = self.durable_grant(policy, session, resumed.receive_next, gone);
@@ -89,6 +93,23 @@ impl Relay {
         front.awaits_first = gone.is_some();
         self.fronts.sessions.insert(opened.id, front);
         Some((opened.id, self.durable_grant(policy, opened.id, 1, gone)))
+    }
+
+    /// What goes on in a session is reported under the link it is on now.
+    fn report_under(&mut self, session: SessionId, link: LinkId) {
+        let Some(front) = self.fronts.sessions.get(&session) else {
+            return;
+        };
+        for id in front.messages() {
+            let Some(channel) = self.channels.get_mut(&id) else {
+                continue;
+            };
+            channel.owner.link = link;
+            let upstream = channel.upstream;
+            if let Some(upstream) = upstream.and_then(|link| self.pool.upstreams.get_mut(&link)) {
+                upstream.report_under(link);
+            }
+        }
     }
 
     /// Less could be used up before the first chunk for the upstream is full.
@@ -190,8 +211,26 @@ impl Relay {
             && let Some(channel) = front.take(number, payload.len())
         {
             self.channel_bytes(now, channel, payload);
+            self.bound_session(now, id, channel);
         }
         Ok(())
+    }
+
+    /// Ends a channel that waits for a connection where those that do hold too much already. The client tries again later.
+    fn bound_session(&mut self, now: Time, id: SessionId, channel: ChannelId) {
+        let most = self.channel_window().saturating_mul(MOST_WINDOWS);
+        let front = self.fronts.sessions.get(&id);
+        let holds_too_much = front.is_some_and(|front| front.held() as u64 > most);
+        let waits = |channel: &Channel| channel.waits_until.is_some();
+        if holds_too_much && self.channels.get(&channel).is_some_and(waits) {
+            let error = "the mail server takes messages more slowly than they come";
+            let ending = Ending::Failed(ChannelError {
+                error: error.into(),
+                code: Some(421),
+                retry_after: Some(self.retry_after()),
+            });
+            self.end_channel(now, channel, error, ending);
+        }
     }
 
     fn durable_word(&mut self, now: Time, id: SessionId, word: Word) -> Result<(), Violation> {
@@ -283,22 +322,27 @@ impl Relay {
         let Some(front) = self.fronts.sessions.get_mut(&id) else {
             return;
         };
-        let waiting: Vec<_> = front.without_room().collect();
-        let past_end = front.is_waiting()
-            || front
-                .messages()
-                .filter_map(|channel| self.channels.get(&channel)?.message.as_ref())
-                .any(|message| message.is_forwarded);
-        let expiry = if past_end {
-            self.config
-                .session_expiry
-                .max(self.config.session_expiry_past_end)
-        } else {
-            self.config.session_expiry
-        };
+        // With a link it is not needed.
+        let link = self.sessions.update(id, |session, ()| session.link());
+        let expiry = link.flatten().is_none().then(|| {
+            let past_end = front.is_waiting()
+                || front
+                    .messages()
+                    .filter_map(|channel| self.channels.get(&channel)?.message.as_ref())
+                    .any(|message| message.is_forwarded);
+            if past_end {
+                self.config
+                    .session_expiry
+                    .max(self.config.session_expiry_past_end)
+            } else {
+                self.config.session_expiry
+            }
+        });
         let (clients, output) = (&mut self.fronts.clients, &mut self.output);
         let is_drained = self.sessions.update(id, |session, ()| {
-            session.set_expiry(expiry);
+            if let Some(expiry) = expiry {
+                session.set_expiry(expiry);
+            }
             let client = session.link().and_then(|link| clients.get_mut(&link))?;
             while let Some((channel, bytes)) = front.channels.poll_grant() {
                 let word = Word::Credit { channel, bytes };
@@ -330,9 +374,10 @@ impl Relay {
         let waiting_bytes =
             unacknowledged.map_or(0, |(_, bytes)| bytes) + front.channels.waiting_bytes();
         self.usage
-            .holds(&front.policy.account, &mut front.held, waiting_bytes);
+            .holds(&front.policy.account, &mut front.charged, waiting_bytes);
         let (link, words) = (front.link, front.channels.announcements());
-        for channel in waiting {
+        let relieved = front.relieved();
+        for channel in relieved {
             self.channel_taken(now, channel);
         }
         if is_drained {
@@ -361,7 +406,8 @@ impl Relay {
     /// A session is gone: its channels end as those of a lost client do.
     fn session_ended(&mut self, now: Time, id: SessionId, why: &str) {
         if let Some(mut front) = self.fronts.sessions.remove(&id) {
-            self.usage.holds(&front.policy.account, &mut front.held, 0);
+            self.usage
+                .holds(&front.policy.account, &mut front.charged, 0);
             for channel in front.messages() {
                 self.close_channel(now, channel, why);
             }
@@ -403,6 +449,8 @@ impl Relay {
         let Some(id) = self.sessions.cut(now, link) else {
             return;
         };
+        // How long it lives now depends on what is under way.
+        self.output.stirred.insert(id);
         if matches!(self.phase, Phase::Draining { .. }) {
             self.sessions.end(id);
             self.session_ended(now, id, RESTARTS);

@@ -131,6 +131,11 @@ impl Upstream {
         self.deadline = None;
     }
 
+    /// The client it serves is on this link from now on.
+    pub(super) const fn report_under(&mut self, client: LinkId) {
+        self.client = client;
+    }
+
     /// Whether it waits for a channel, or for the next message of the one it serves.
     pub(super) const fn is_at_rest(&self) -> bool {
         matches!(self.stage, Stage::Idle)

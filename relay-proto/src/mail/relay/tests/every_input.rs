@@ -1,12 +1,17 @@
 //! Every state meets every input: no panic, and the contract with the driver is kept (the rig checks it).
 
 use super::rig::{CLIENT, POINTS, Rig, config, pooled, seconds, warm};
+use super::{
+    peer::{MODERN, Peer, numbered},
+    sessions::past_the_end,
+};
 use crate::{
     CloseCode, Closure, Frame, Input, LinkId, OpenError,
     mail::{
         relay::{Event, Policy},
         wire::{ApiKey, ChannelError, Denied, Granted, Message, encode},
     },
+    session::Body,
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 use bytes::Bytes;
@@ -142,6 +147,41 @@ fn states() -> Vec<(String, Prepare)> {
             }),
         ),
     ];
+    states.push((
+        "in a session".into(),
+        Box::new(|| {
+            let mut rig = Rig::new(pooled());
+            Peer::connect(&mut rig, 0);
+            (rig, NOBODY)
+        }),
+    ));
+    states.push((
+        "in a session, with half a message".into(),
+        Box::new(|| {
+            let mut rig = Rig::new(pooled());
+            let mut peer = Peer::connect(&mut rig, 0);
+            let channel = peer.open(1, None);
+            peer.say(channel, "MAIL FROM:<a@b.example>\r\n");
+            peer.talk(&mut rig);
+            let upstream = rig.greet(MODERN);
+            (rig, upstream)
+        }),
+    ));
+    states.push((
+        "in a session, past the end of data".into(),
+        Box::new(|| {
+            let (rig, _, _, upstream) = past_the_end();
+            (rig, upstream)
+        }),
+    ));
+    states.push((
+        "in a session whose client is away".into(),
+        Box::new(|| {
+            let (mut rig, mut peer, _, upstream) = past_the_end();
+            peer.cut(&mut rig);
+            (rig, upstream)
+        }),
+    ));
     for (offers, ehlo) in [
         ("PIPELINING", "250-mx\r\n250 PIPELINING\r\n"),
         ("CHUNKING", "250-mx\r\n250 CHUNKING\r\n"),
@@ -248,6 +288,35 @@ fn frames() -> Vec<Frame> {
     ] {
         frames.push(Frame::Binary(Bytes::from_static(reply.as_bytes())));
     }
+    // In a session the next number is 1, or 3 or 4 where a message was begun.
+    for seq in [1, 3, 4] {
+        for (channel, word) in [
+            (1, "OPEN"),
+            (2, "OPEN"),
+            (1, "CLOSED"),
+            (1, "READY"),
+            (1, "CREDIT"),
+        ] {
+            let payload = alloc::format!(
+                r#"{{"type":"SMTP_CHANNEL_{word}","channelId":{channel},"deliveryId":"0000000000000000000000000000000{channel}","bytes":9}}"#
+            );
+            frames.push(Frame::Binary(numbered(
+                seq,
+                0,
+                Body::Control(payload.as_bytes()),
+            )));
+        }
+        for channel in [1, 2] {
+            let payload = &b"RCPT TO:<c@d.example>\r\nBDAT 3 LAST\r\nabc"[..];
+            frames.push(Frame::Binary(numbered(
+                seq,
+                0,
+                Body::Data { channel, payload },
+            )));
+        }
+    }
+    frames.push(Frame::Binary(Bytes::from_static(&[0, 0])));
+    frames.push(Frame::Binary(Bytes::from_static(&[0, 100])));
     frames
 }
 

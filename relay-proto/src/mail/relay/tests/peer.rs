@@ -1,6 +1,6 @@
 //! A client of the durable dialect, put together from its parts.
 
-use super::rig::Rig;
+use super::rig::{CLIENT, Rig};
 use crate::{
     Frame, Input, LinkId, Priority,
     channels::{Channels, ChannelsConfig},
@@ -9,7 +9,7 @@ use crate::{
         relay::Policy,
         wire::{DurableGrant, DurableRequest, Message, Word, decode_word, encode_word},
     },
-    session::{Body, RetentionLimits, Session},
+    session::{Body, RetentionLimits, Session, SessionFrame},
 };
 use alloc::{
     collections::BTreeMap,
@@ -233,6 +233,22 @@ impl Peer {
     pub(super) fn hears(&mut self, channel: u64) -> String {
         self.heard.remove(&channel).unwrap_or_default()
     }
+}
+
+pub(super) fn numbered(seq: u64, ack: u64, body: Body<&[u8]>) -> Bytes {
+    let mut session = Session::new(crate::Time::ZERO, Duration::MAX, RetentionLimits::default());
+    session.attach(CLIENT, 1).unwrap();
+    for _ in 1..seq {
+        session.send(Body::Control(b"{}")).unwrap();
+        drop(session.poll_frame());
+    }
+    session.send(body).unwrap();
+    let frame = session.poll_frame().unwrap();
+    let mut bytes = frame.to_vec();
+    assert!(seq < 128 && ack < 128);
+    bytes[2] = ack as u8;
+    assert!(SessionFrame::decode(&Bytes::from(bytes.clone())).is_ok());
+    bytes.into()
 }
 
 pub(super) fn policy(account: &str) -> Policy {

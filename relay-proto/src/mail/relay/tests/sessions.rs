@@ -1,7 +1,8 @@
 //! Sessions of the durable dialect: over links, credit, and to their end.
 
 use super::{
-    peer::{MODERN, Peer, delivery, message, policy, take_message},
+    messages::{REPLIES, answer},
+    peer::{MODERN, Peer, delivery, message, numbered, policy, take_message},
     rig::{CLIENT, Rig, config, pooled, seconds},
 };
 use crate::{
@@ -10,13 +11,10 @@ use crate::{
         relay::Event,
         wire::{DurableRequest, Message, Word, encode_word},
     },
-    session::{Body, RetentionLimits, Session, SessionFrame},
+    session::Body,
 };
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use bytes::Bytes;
-use core::time::Duration;
-
-const REPLIES: &str = "250 2.1.0 fine\r\n250 2.1.5 fine\r\n";
 
 /// A client whose message is with the upstream up to its end of data.
 pub(super) fn past_the_end() -> (Rig, Peer, u64, LinkId) {
@@ -27,134 +25,6 @@ pub(super) fn past_the_end() -> (Rig, Peer, u64, LinkId) {
     let upstream = rig.greet(MODERN);
     take_message(&mut rig, upstream);
     (rig, peer, channel, upstream)
-}
-
-#[test]
-fn a_message_in_one_flight_costs_one_round_trip() {
-    let mut rig = Rig::new(pooled());
-    let mut peer = Peer::connect(&mut rig, 0);
-    let channel = peer.send(1, None);
-    peer.flush(&mut rig);
-    let upstream = rig.greet(MODERN);
-    take_message(&mut rig, upstream);
-    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
-    peer.receive(&mut rig);
-    assert_eq!(
-        peer.hears(channel),
-        format!("[ready]{REPLIES}250 2.0.0 queued\r\n")
-    );
-    assert_eq!(peer.flights, 1);
-}
-
-#[test]
-fn what_the_grant_says_is_what_holds() {
-    let mut rig = Rig::new(pooled());
-    let peer = Peer::connect(&mut rig, 0);
-    assert_eq!(peer.grant.expires_in, seconds(120));
-    assert_eq!(peer.grant.heartbeat, seconds(30));
-    assert_eq!(
-        (peer.grant.max_channels, peer.grant.window),
-        (64, 256 * 1024)
-    );
-    let offered = &peer.grant.capabilities;
-    assert!(offered.pipelining && offered.chunking && offered.size.is_some());
-    assert!(rig.pump.machine().ledger.covers(&peer.grant.ledger_mark));
-}
-
-#[test]
-fn many_messages_in_flight_share_a_round_trip_and_connections() {
-    let mut rig = Rig::new(pooled());
-    let mut peer = Peer::connect(&mut rig, 0);
-    let channels: Vec<_> = (1..=5).map(|number| peer.send(number, None)).collect();
-    peer.flush(&mut rig);
-    assert_eq!(rig.dialled(), 5);
-    let upstreams: Vec<_> = (0..5).map(LinkId::dialled).collect();
-    for link in &upstreams {
-        let link = *link;
-        rig.input(Input::Opened { link });
-        rig.upstream_says(link, "220 hi\r\n");
-        assert_eq!(rig.upstream_hears(link), "EHLO relay.example\r\n");
-        rig.upstream_says(link, MODERN);
-        take_message(&mut rig, link);
-    }
-    for link in upstreams {
-        rig.upstream_says(link, "250 2.0.0 queued\r\n");
-    }
-    peer.receive(&mut rig);
-    for channel in channels {
-        assert!(peer.hears(channel).ends_with("250 2.0.0 queued\r\n"));
-    }
-    assert_eq!(peer.flights, 1);
-}
-
-#[test]
-fn a_slow_upstream_holds_back_its_own_channel_and_no_other() {
-    let mut rig = Rig::new(pooled());
-    let mut peer = Peer::connect(&mut rig, 0);
-    let slow = peer.open(1, None);
-    peer.say(
-        slow,
-        "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 2000000 LAST\r\n",
-    );
-    peer.talk(&mut rig);
-    let stuck = rig.greet(MODERN);
-    rig.slow.insert(stuck);
-    rig.upstream_says(stuck, REPLIES);
-    let content = "x".repeat(2_000_000);
-    peer.say(slow, &content);
-    peer.talk(&mut rig);
-    let waiting = usize::MAX - peer.channels.room(slow);
-    assert!(
-        waiting > 1_500_000,
-        "all but its window waits at the client"
-    );
-    assert!(rig.unwritten(stuck) <= 256 * 1024);
-
-    let other = peer.send(2, None);
-    peer.talk(&mut rig);
-    let quick = rig.greet(MODERN);
-    take_message(&mut rig, quick);
-    rig.upstream_says(quick, "250 2.0.0 queued\r\n");
-    peer.talk(&mut rig);
-    assert!(peer.hears(other).ends_with("250 2.0.0 queued\r\n"));
-    assert!(usize::MAX - peer.channels.room(slow) > 1_500_000);
-
-    while usize::MAX > peer.channels.room(slow) || rig.unwritten(stuck) > 0 {
-        assert!(rig.write(stuck), "nothing moves");
-        peer.talk(&mut rig);
-        assert!(
-            rig.unwritten(stuck) <= 300 * 1024,
-            "credit bounds what waits"
-        );
-    }
-    let chunks = rig.upstream_hears(stuck).matches("BDAT ").count();
-    rig.upstream_says(stuck, &"250 chunk\r\n".repeat(chunks - 1));
-    rig.upstream_says(stuck, "250 2.0.0 all of it\r\n");
-    peer.talk(&mut rig);
-    assert!(peer.hears(slow).ends_with("250 2.0.0 all of it\r\n"));
-}
-
-/// The upstream agrees to everything, and returns what it heard.
-fn answer(rig: &mut Rig, upstream: LinkId) -> String {
-    let mut all = String::new();
-    loop {
-        let heard = rig.upstream_hears(upstream);
-        if heard.is_empty() {
-            return all;
-        }
-        for line in heard.lines() {
-            rig.upstream_says(
-                upstream,
-                match line.get(..4) {
-                    Some("MAIL") => "250 2.1.0 fine\r\n",
-                    Some("RCPT") => "250 2.1.5 fine\r\n",
-                    Some("BDAT") => "250 2.0.0 queued\r\n",
-                    _ => "",
-                },
-            );
-        }
-        all.push_str(&heard);
-    }
 }
 
 #[test]
@@ -352,212 +222,6 @@ fn a_resume_that_cannot_be_true_leaves_the_session_alone() {
     assert!(peer.hears(channel).ends_with("250 2.0.0 queued\r\n"));
 }
 
-fn numbered(seq: u64, ack: u64, body: Body<&[u8]>) -> Bytes {
-    let mut session = Session::new(crate::Time::ZERO, Duration::MAX, RetentionLimits::default());
-    session.attach(CLIENT, 1).unwrap();
-    for _ in 1..seq {
-        session.send(Body::Control(b"{}")).unwrap();
-        drop(session.poll_frame());
-    }
-    session.send(body).unwrap();
-    let frame = session.poll_frame().unwrap();
-    let mut bytes = frame.to_vec();
-    assert!(seq < 128 && ack < 128);
-    bytes[2] = ack as u8;
-    assert!(SessionFrame::decode(&Bytes::from(bytes.clone())).is_ok());
-    bytes.into()
-}
-
-#[test]
-fn whoever_breaks_the_protocol_loses_link_and_session() {
-    let word = |word: &Word| encode_word(word);
-    let open = |channel| {
-        word(&Word::Open {
-            channel,
-            delivery: delivery(7),
-            sent_under: None,
-        })
-    };
-    let control = |payload: &Bytes| vec![numbered(1, 0, Body::Control(payload))];
-    let text = |json: &'static str| control(&Bytes::from_static(json.as_bytes()));
-    let beyond = Bytes::from(vec![b'x'; 256 * 1024 + 1]);
-    let cases: Vec<(&str, Vec<Bytes>, u16)> = vec![
-        ("no frame", vec![Bytes::from_static(&[7, 1, 0])], 1002),
-        ("an empty message", vec![Bytes::new()], 1002),
-        ("a gap", vec![numbered(2, 0, Body::Control(&open(1)))], 1002),
-        (
-            "never sent",
-            vec![numbered(1, 9, Body::Control(&open(1)))],
-            1002,
-        ),
-        ("no JSON", text("nonsense"), 1002),
-        (
-            "no UTF-8",
-            control(&Bytes::from_static(b"{\"type\":\"\xff\"}")),
-            1007,
-        ),
-        (
-            "no delivery",
-            text(r#"{"type":"SMTP_CHANNEL_OPEN","channelId":1}"#),
-            1002,
-        ),
-        (
-            "a second key",
-            text(r#"{"type":"AUTHENTICATE","apiKey":"k"}"#),
-            1002,
-        ),
-        (
-            "base SMTP",
-            text(r#"{"type":"SMTP_TO_SERVER","data":"x"}"#),
-            1002,
-        ),
-        (
-            "the relay's word",
-            control(&word(&Word::Ready { channel: 1 })),
-            1002,
-        ),
-        (
-            "credit for nothing",
-            control(&word(&Word::Credit {
-                channel: 1,
-                bytes: 1,
-            })),
-            1002,
-        ),
-        (
-            "data for nothing",
-            vec![numbered(
-                1,
-                0,
-                Body::Data {
-                    channel: 3,
-                    payload: b"x",
-                },
-            )],
-            1002,
-        ),
-        (
-            "a channel twice",
-            vec![
-                numbered(1, 0, Body::Control(&open(1))),
-                numbered(2, 0, Body::Control(&open(1))),
-            ],
-            1002,
-        ),
-        (
-            "beyond its credit",
-            vec![
-                numbered(1, 0, Body::Control(&open(1))),
-                numbered(
-                    2,
-                    0,
-                    Body::Data {
-                        channel: 1,
-                        payload: &beyond,
-                    },
-                ),
-            ],
-            1002,
-        ),
-    ];
-    for (what, frames, code) in cases {
-        let mut rig = Rig::new(pooled());
-        let mut peer = Peer::connect(&mut rig, 0);
-        for frame in frames {
-            assert!(rig.is_open(CLIENT), "{what}: too early");
-            let frame = Frame::Binary(frame);
-            rig.input(Input::Frame {
-                link: CLIENT,
-                frame,
-            });
-        }
-        assert_eq!(rig.close_code(CLIENT), Some(CloseCode(code)), "{what}");
-        let violation = |event: &Event| matches!(event, Event::Violation { .. });
-        assert_eq!(
-            rig.events.iter().filter(|event| violation(event)).count(),
-            1,
-            "{what}"
-        );
-        assert!(
-            peer.resume(&mut rig, 1, "alice").is_some(),
-            "{what}: session lives"
-        );
-    }
-}
-
-#[test]
-fn more_channels_than_granted_or_text_end_the_session_too() {
-    let mut few = pooled();
-    few.max_channels = 2;
-    let mut rig = Rig::new(few);
-    let mut peer = Peer::connect(&mut rig, 0);
-    for number in 1..=3 {
-        peer.open(number, None);
-    }
-    peer.talk(&mut rig);
-    assert_eq!(rig.close_code(CLIENT), Some(CloseCode::PROTOCOL_ERROR));
-
-    let mut peer = Peer::connect(&mut rig, 1);
-    rig.send(peer.link, &Message::ChannelOpen);
-    assert_eq!(rig.close_code(peer.link), Some(CloseCode::PROTOCOL_ERROR));
-    assert!(rig.close_reason(peer.link).contains("text"));
-    assert!(peer.resume(&mut rig, 2, "alice").is_some());
-}
-
-#[test]
-fn words_that_are_not_known_are_ignored_and_counted() {
-    let mut rig = Rig::new(pooled());
-    let mut peer = Peer::connect(&mut rig, 0);
-    peer.channels
-        .announce(Bytes::from_static(br#"{"type":"LATER","channelId":9}"#));
-    peer.talk(&mut rig);
-    peer.cut(&mut rig);
-    assert!(matches!(
-        rig.events.last(),
-        Some(Event::Disconnected {
-            ignored_frames: 1,
-            ..
-        })
-    ));
-}
-
-#[test]
-fn what_still_comes_for_a_channel_that_has_ended_is_ignored() {
-    let mut rig = Rig::new(pooled());
-    let mut peer = Peer::connect(&mut rig, 0);
-    let channel = peer.open(1, None);
-    peer.say(channel, "QUIT\r\n");
-    peer.flush(&mut rig);
-    peer.say(channel, &message(1));
-    peer.flush(&mut rig);
-    peer.talk(&mut rig);
-    assert_eq!(peer.hears(channel), "[ready]221 2.0.0 Bye\r\n[closed]");
-    assert!(rig.is_open(CLIENT) && rig.mails == 0);
-}
-
-#[test]
-fn a_client_that_closes_a_channel_takes_its_message_back_unless_it_is_complete() {
-    let mut rig = Rig::new(pooled());
-    let mut peer = Peer::connect(&mut rig, 0);
-    let channel = peer.open(1, None);
-    peer.say(channel, "MAIL FROM:<a@b.example>\r\n");
-    peer.talk(&mut rig);
-    let upstream = rig.greet(MODERN);
-    rig.upstream_says(upstream, "250 fine\r\n");
-    rig.upstream_hears(upstream);
-    peer.close(channel);
-    peer.talk(&mut rig);
-    assert_eq!(rig.upstream_hears(upstream), "RSET\r\n");
-
-    let (mut rig, mut peer, channel, upstream) = past_the_end();
-    peer.close(channel);
-    peer.talk(&mut rig);
-    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
-    let again = peer.send(1, None);
-    peer.talk(&mut rig);
-    assert_eq!(peer.hears(again), "[outcome 250 2.0.0 queued]");
-}
-
 #[test]
 fn a_relay_that_does_not_grant_the_dialect_speaks_the_base_one() {
     let mut base = pooled();
@@ -606,4 +270,26 @@ fn frames_right_behind_the_key_are_taken_when_it_is_granted() {
     rig.grant(CLIENT, policy("alice"));
     let upstream = rig.greet(MODERN);
     take_message(&mut rig, upstream);
+}
+
+#[test]
+fn what_goes_on_in_a_session_is_reported_under_the_link_it_is_on() {
+    let (mut rig, mut peer, channel, upstream) = past_the_end();
+    let abandoned = peer.open(2, None);
+    peer.say(abandoned, "MAIL FROM:<other@b.example>\r\n");
+    peer.talk(&mut rig);
+    let second = rig.greet(MODERN);
+    rig.upstream_says(second, "250 fine\r\n");
+    peer.cut(&mut rig);
+    assert_eq!(peer.resume(&mut rig, 1, "alice"), None);
+    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
+    peer.close(abandoned);
+    peer.talk(&mut rig);
+    assert!(peer.hears(channel).ends_with("250 2.0.0 queued\r\n"));
+    let link_of = |event: &Event| match event {
+        Event::MessageRelayed { link, .. } | Event::MessageAbandoned { link, .. } => Some(*link),
+        _ => None,
+    };
+    let links: Vec<_> = rig.events.iter().filter_map(link_of).collect();
+    assert_eq!(links, [peer.link; 2], "{:?}", rig.events);
 }

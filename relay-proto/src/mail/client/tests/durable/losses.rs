@@ -100,6 +100,29 @@ fn the_ledger_tells_what_became_of_a_message_whose_session_is_gone() {
 }
 
 #[test]
+fn what_was_sent_whole_is_not_handed_back_while_nobody_knows_what_became_of_it() {
+    let mut world = World::new(|config| {
+        config.heartbeat = Duration::MAX;
+        config.idle = None;
+    });
+    world.terms.heartbeat = Duration::from_secs(10_000);
+    world.answers = false;
+    let id = world.bench.send_mail();
+    world.settle();
+    world.bench.elapse("outcome");
+    assert!(world.has(|event| matches!(event, Event::RetryScheduled { .. })));
+    assert_eq!(world.bench.client().queue_size(), 1);
+    let now = world.bench.now;
+    let cancel = |client: &mut Client, now| client.cancel(now, id);
+    assert_eq!(world.bench.pump.command(now, cancel), None);
+    world.answers = true;
+    world.bench.elapse("retry");
+    world.settle();
+    assert_eq!(world.bench.outcomes(), [(1, Ok(()))]);
+    assert_eq!(world.delivered.len(), 1);
+}
+
+#[test]
 fn a_ledger_that_does_not_reach_back_leaves_it_in_doubt_and_the_policy_decides() {
     for policy in [InDoubtPolicy::SendAgain(1), InDoubtPolicy::Fail] {
         let mut world = World::new(|config| config.in_doubt = policy);

@@ -1,61 +1,29 @@
-//! The mail client and the mail relay, each alone among strangers.
+//! The mail client alone among strangers.
 
-use super::driver::{Choices, Driver, stream, text};
+use super::{
+    driver::{Choices, Driver, REPLIES, stream, text},
+    numbers::Numbers,
+};
 use crate::{
-    Frame, LinkId, StreamAddress, Time,
+    Frame, LinkId, Time,
     mail::{
         client::{self, Client, ClientConfig, ConnectionState, Submission, SubmissionId},
-        relay::{self, Policy, Relay, RelayConfig},
-        wire::{ApiKey, Denied, Message, encode},
+        wire::{self, ApiKey, DurableGrant, DurableRequest, Granted, Limits, Message, encode},
     },
     outbox::Priority,
-    smtp::{Address, Envelope, Script},
+    session::{Body, SessionId},
+    smtp::{Address, Capabilities, Envelope, Script},
 };
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
 use bytes::Bytes;
 use core::time::Duration;
 
-/// What an SMTP server may say at some time.
-const REPLIES: [&str; 12] = [
-    "220 mx.example\r\n",
-    "250-mx.example\r\n250-SIZE 100\r\n250 8BITMIME\r\n",
-    "250-mx.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
-    "250-mx.example\r\n250 PIPELINING\r\n",
-    "250 2.0.0 ok\r\n",
-    "354 go on\r\n",
-    "221 bye\r\n",
-    "421 4.3.2 busy\r\n",
-    "451 4.3.0 later\r\n",
-    "550 5.7.1 no\r\n",
-    "250-",
-    "250 ok\r\n250 ok\r\n",
-];
-
-/// What an SMTP client may say at some time.
-const COMMANDS: [&str; 14] = [
-    "EHLO a\r\n",
-    "MAIL FROM:<a@b.example>\r\n",
-    "MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME\r\n",
-    "RCPT TO:<c@d.example>\r\n",
-    "DATA\r\n",
-    "hello\r\n..\r\n",
-    ".\r\n",
-    "RSET\r\n",
-    "QUIT\r\n",
-    "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n",
-    "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 3 LAST\r\nabc",
-    "BDAT 5\r\n.\r\n.\r\n",
-    "BDAT 0 LAST\r\n",
-    "\n.\n",
-];
-
-const CLIENT_FRAMES: [&str; 5] = [
-    r#"{"type":"AUTHENTICATE","apiKey":"key"}"#,
-    r#"{"type":"SMTP_CHANNEL_OPEN"}"#,
-    r#"{"type":"SMTP_CHANNEL_CLOSED"}"#,
-    r#"{"type":"RELAY_DRAINING"}"#,
-    r#"{"type":"SMTP_CHANNEL_READY"}"#,
-];
+/// The most a session keeps to send it again.
+const MOST_IN_SESSION: usize = 1 << 20;
 
 const RELAY_FRAMES: [&str; 10] = [
     r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"00000000000000000000000000000001","receiveNext":1,"expiresInMs":1000,"heartbeatMs":1000,"maxChannels":2,"window":100,"ledgerMark":"a","capabilities":["PIPELINING","CHUNKING","SIZE 1000"]}}"#,
@@ -84,97 +52,6 @@ const RELAY_WORDS: [&str; 11] = [
     r#"{"type":"SOMETHING_NEW"}"#,
 ];
 
-/// However clients, upstream and application behave, the relay keeps to its contract, reports every link once in
-/// each direction, and ends when it is told to.
-pub fn mail_relay(input: &[u8]) {
-    let mut choices = Choices(input);
-    let upstream = StreamAddress::new("mx.example", 25, false);
-    let mut config = RelayConfig::new(upstream, "relay.example".parse().expect("a host name"));
-    (
-        config.max_links,
-        config.max_unauthenticated_links,
-        config.max_upstreams,
-    ) = (4, 3, 2);
-    let mut driver = Driver::new(Relay::new(config, [7; 32]));
-    let mut watch = RelayWatch::default();
-    while !choices.0.is_empty() {
-        let now = driver.now;
-        match choices.byte() % 16 {
-            0 => driver.accept(&mut choices),
-            1 => driver.wait(&mut choices),
-            2 => {
-                let policy = Policy {
-                    max_message_bytes: (choices.byte().is_multiple_of(2)).then_some(20),
-                    ..Policy::default()
-                };
-                if let Some(link) = watch.keys.pop() {
-                    driver
-                        .pump
-                        .command(now, |relay, now| relay.grant(now, link, policy));
-                }
-            }
-            3 => {
-                let denied = Denied {
-                    error: "no".into(),
-                    retry_after: None,
-                    permanent: Some(choices.byte().is_multiple_of(2)),
-                };
-                if let Some(link) = watch.keys.pop() {
-                    driver
-                        .pump
-                        .command(now, |relay, now| relay.deny(now, link, denied));
-                }
-            }
-            4 if choices.byte() == 0 => {
-                let deadline = now.after(Duration::from_secs(60));
-                driver
-                    .pump
-                    .command(now, |relay, now| relay.drain(now, deadline));
-            }
-            _ => driver.disturb(&mut choices, say_to_relay),
-        }
-        watch.see(driver.run());
-    }
-    let now = driver.now;
-    driver.pump.command(now, Relay::stop);
-    watch.see(driver.run());
-    assert!(watch.finished);
-    driver.finish();
-}
-
-fn say_to_relay(is_stream: bool, choices: &mut Choices<'_>) -> Frame {
-    if is_stream {
-        return Frame::Binary(stream(choices, &REPLIES));
-    }
-    match choices.byte() % 4 {
-        0 => text(choices, &CLIENT_FRAMES),
-        _ => encode(&Message::ToServer(stream(choices, &COMMANDS))),
-    }
-}
-
-/// What the relay reports, and what of it needs an answer.
-#[derive(Default)]
-struct RelayWatch {
-    connected: BTreeSet<LinkId>,
-    keys: Vec<LinkId>,
-    finished: bool,
-}
-
-impl RelayWatch {
-    fn see(&mut self, events: Vec<relay::Event>) {
-        for event in events {
-            assert!(!self.finished, "{event:?} comes after the end");
-            match event {
-                relay::Event::Connected { link, .. } => assert!(self.connected.insert(link)),
-                relay::Event::Disconnected { link, .. } => assert!(self.connected.remove(&link)),
-                relay::Event::KeyPresented { link, .. } => self.keys.push(link),
-                relay::Event::Finished => self.finished = true,
-                _ => {}
-            }
-        }
-    }
-}
-
 /// However relay and application behave, the client keeps to its contract and settles every submission exactly once.
 pub fn mail_client(input: &[u8]) {
     let mut choices = Choices(input);
@@ -193,6 +70,7 @@ pub fn mail_client(input: &[u8]) {
         false => Client::new(config.clone(), [7; 32], Time::ZERO),
     });
     let mut watch = ClientWatch::default();
+    let mut relay = Sessions::default();
     while !choices.0.is_empty() {
         let now = driver.now;
         match choices.byte() % 16 {
@@ -223,6 +101,7 @@ pub fn mail_client(input: &[u8]) {
             4..=6 if driver.stores() => driver.store(&mut choices),
             7 if is_durable && choices.byte() < 64 && !watch.terminated => {
                 driver = driver.crash(&mut restore);
+                relay.link = None;
                 let accepted = watch.crash();
                 watch.see(driver.run());
                 assert!(
@@ -231,9 +110,20 @@ pub fn mail_client(input: &[u8]) {
                     watch.known
                 );
             }
-            _ => driver.disturb(&mut choices, say_to_client),
+            _ => {
+                let told =
+                    driver.disturb(&mut choices, |link, _, choices| relay.say(link, choices));
+                if let Some((link, frame)) = told {
+                    relay.told(link, &frame);
+                }
+            }
         }
         watch.see(driver.run());
+        for (link, frame) in driver.said.drain(..) {
+            relay.hear(link, &frame);
+        }
+        let kept = driver.pump.machine().statistics().unacknowledged_bytes;
+        assert!(kept <= MOST_IN_SESSION);
     }
     let now = driver.now;
     driver.pump.command(now, Client::stop);
@@ -246,11 +136,115 @@ pub fn mail_client(input: &[u8]) {
     driver.finish();
 }
 
-fn say_to_client(_is_stream: bool, choices: &mut Choices<'_>) -> Frame {
-    match choices.byte() % 8 {
-        0..=2 => text(choices, &RELAY_FRAMES),
-        3 | 4 => encode(&Message::FromServer(stream(choices, &REPLIES))),
-        _ => in_session(choices),
+/// What the relay knows of its sessions.
+#[derive(Default)]
+struct Sessions {
+    /// What the client asked for on the link there is, and in which session it is there.
+    asked: Option<DurableRequest>,
+    link: Option<(LinkId, SessionId)>,
+    sessions: BTreeMap<SessionId, Numbers>,
+}
+
+impl Sessions {
+    fn say(&self, link: LinkId, choices: &mut Choices<'_>) -> Frame {
+        match choices.byte() % 16 {
+            0..=2 => text(choices, &RELAY_FRAMES),
+            3 | 4 => encode(&Message::FromServer(stream(choices, &REPLIES))),
+            5..=7 => in_session(choices),
+            _ => match self.link {
+                Some((ours, session)) if ours == link => {
+                    let numbers = self.sessions[&session];
+                    let body = match choices.byte() % 8 {
+                        0 => None,
+                        1..=3 => Some(Body::Data {
+                            channel: 1 + u64::from(choices.byte() % 4),
+                            payload: stream(choices, &REPLIES),
+                        }),
+                        _ => {
+                            let word = choices.one_of(&RELAY_WORDS).unwrap_or_default();
+                            Some(Body::Control(Bytes::from_static(word.as_bytes())))
+                        }
+                    };
+                    numbers.frame(choices, body)
+                }
+                _ => self.grant(choices),
+            },
+        }
+    }
+
+    /// The session that was asked for, or another.
+    fn grant(&self, choices: &mut Choices<'_>) -> Frame {
+        let kind = choices.byte();
+        let known = match self.asked {
+            Some(DurableRequest::Resume { session, .. }) if kind < 200 => self
+                .sessions
+                .get(&session)
+                .map(|numbers| (session, *numbers)),
+            _ => None,
+        };
+        let new = SessionId::from_bits(self.sessions.len() as u128 + 1);
+        let (session, numbers) = known.unwrap_or((new, Numbers::NEW));
+        let is_resumed = known.is_some();
+        let asked_to_resume = matches!(self.asked, Some(DurableRequest::Resume { .. }));
+        let limits = Limits::default();
+        let durable = DurableGrant {
+            session,
+            receive_next: match choices.byte() {
+                odd @ 240.. => u64::from(odd - 239),
+                _ => numbers.received + 1,
+            },
+            expires_in: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(10),
+            max_channels: 1 + u64::from(kind % 4),
+            window: [100, 1 << 20][usize::from(kind % 2)],
+            ledger_mark: format!("mark {}", kind % 3),
+            capabilities: Capabilities {
+                pipelining: true,
+                chunking: true,
+                ..Capabilities::default()
+            },
+            gone: (asked_to_resume && !is_resumed).then(|| "gone".into()),
+        };
+        encode(&Message::AuthenticateResponse(Ok(Granted {
+            limits,
+            durable: Some(durable),
+        })))
+    }
+
+    /// The client was told this.
+    fn told(&mut self, link: LinkId, frame: &Frame) {
+        if let Some((ours, session)) = self.link
+            && ours == link
+        {
+            if let Some(numbers) = self.sessions.get_mut(&session) {
+                numbers.says(frame);
+            }
+        } else if let Ok(Some(Message::AuthenticateResponse(Ok(Granted {
+            durable: Some(grant),
+            ..
+        })))) = wire::decode(frame)
+        {
+            self.link = Some((link, grant.session));
+            let numbers = self.sessions.entry(grant.session).or_insert(Numbers::NEW);
+            if let Some(DurableRequest::Resume { receive_next, .. }) = self.asked
+                && grant.gone.is_none()
+            {
+                numbers.next = receive_next;
+            }
+        }
+    }
+
+    /// The client has said this.
+    fn hear(&mut self, link: LinkId, frame: &Frame) {
+        if let Some((ours, session)) = self.link
+            && ours == link
+        {
+            if let Some(numbers) = self.sessions.get_mut(&session) {
+                numbers.hears(frame);
+            }
+        } else if let Ok(Some(Message::Authenticate { durable, .. })) = wire::decode(frame) {
+            self.asked = durable;
+        }
     }
 }
 
