@@ -34,7 +34,7 @@ pub(super) struct DurableFront {
     pub(super) policy: Arc<Policy>,
     pub(super) channels: Channels,
     /// The bytes the account is charged for what waits to be said.
-    pub(super) held: usize,
+    pub(super) charged: usize,
     /// What each open channel does.
     places: BTreeMap<u64, Place>,
     numbers: BTreeMap<ChannelId, u64>,
@@ -70,7 +70,7 @@ impl DurableFront {
             peer,
             policy,
             channels: Channels::new(config),
-            held: 0,
+            charged: 0,
             places: BTreeMap::new(),
             numbers: BTreeMap::new(),
             crowded: BTreeSet::new(),

@@ -374,7 +374,7 @@ impl Relay {
         let waiting_bytes =
             unacknowledged.map_or(0, |(_, bytes)| bytes) + front.channels.waiting_bytes();
         self.usage
-            .holds(&front.policy.account, &mut front.held, waiting_bytes);
+            .holds(&front.policy.account, &mut front.charged, waiting_bytes);
         let (link, words) = (front.link, front.channels.announcements());
         let relieved = front.relieved();
         for channel in relieved {
@@ -406,7 +406,8 @@ impl Relay {
     /// A session is gone: its channels end as those of a lost client do.
     fn session_ended(&mut self, now: Time, id: SessionId, why: &str) {
         if let Some(mut front) = self.fronts.sessions.remove(&id) {
-            self.usage.holds(&front.policy.account, &mut front.held, 0);
+            self.usage
+                .holds(&front.policy.account, &mut front.charged, 0);
             for channel in front.messages() {
                 self.close_channel(now, channel, why);
             }
