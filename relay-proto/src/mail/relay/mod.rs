@@ -417,14 +417,21 @@ impl Relay {
             return upstream.channel();
         }
         let reading = self.read_limit(link) > 0;
-        let client = self.fronts.clients.get_mut(&link);
+        let Fronts { clients, sessions } = &mut self.fronts;
+        let client = clients.get_mut(&link);
         let channel = client.as_ref().and_then(|client| client.channel());
         let deadline = client.and_then(|client| {
             // A client that is not read for being slow is not excused.
             client
                 .heartbeat
                 .set_reading(now, reading || client.is_slow());
-            client.deadline()
+            let haste = match client.state {
+                State::Durable(session) => sessions.get(&session),
+                _ => None,
+            }
+            .filter(|front| front.link == link)
+            .and_then(|front| front.haste.deadline());
+            Deadline::earliest([client.deadline(), haste])
         });
         self.timers.set(Timed::Link(link), deadline);
         channel
