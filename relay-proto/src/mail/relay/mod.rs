@@ -363,6 +363,7 @@ impl Relay {
                 let channel = match timed {
                     Timed::Channel(channel) => Some(channel),
                     Timed::Link(link) => self.settle_link(now, link),
+                    Timed::Queue => None,
                 };
                 // The timers of a channel, its front and its upstream depend on each other.
                 if let Some(id) = channel {
@@ -508,6 +509,8 @@ impl Machine for Relay {
                     self.upstream_timeout(now, link);
                 }
                 Timed::Channel(channel) => self.channel_timeout(now, channel),
+                // Connections are opened below.
+                Timed::Queue => {}
             }
             self.touched.push(timed);
             self.settle(now, None);
