@@ -282,6 +282,11 @@ impl Channels {
         }
     }
 
+    /// Whether [`poll`](Self::poll) has nothing to give, however much room there is.
+    pub fn is_quiet(&self) -> bool {
+        self.announcements.is_empty() && self.lines.iter().all(VecDeque::is_empty)
+    }
+
     /// The peer has granted a channel more credit. For a channel that is closed that means nothing.
     ///
     /// # Errors

@@ -172,6 +172,25 @@ impl Session {
     /// not told by any of them, one acknowledgement. A link that takes no more need not be given more: the rest waits.
     #[must_use]
     pub fn poll_frame(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.poll_numbered() {
+            return Some(frame);
+        }
+        let State::Attached(attached) = &mut self.state else {
+            return None;
+        };
+        let taken = self.arrived.taken();
+        if attached.told < taken || attached.beat {
+            attached.told = taken;
+            attached.beat = false;
+            return Some(self.sent.acknowledgement(taken));
+        }
+        None
+    }
+
+    /// The same without an acknowledgement alone: it waits for a numbered frame to ride on, or for a call of
+    /// [`poll_frame`](Self::poll_frame), which should not be long in coming where something is [`untold`](Self::untold).
+    #[must_use]
+    pub fn poll_numbered(&mut self) -> Option<Bytes> {
         let State::Attached(attached) = &mut self.state else {
             return None;
         };
@@ -183,13 +202,15 @@ impl Session {
             attached.beat = false;
             return Some(retained.frame.clone());
         }
-        let taken = self.arrived.taken();
-        if attached.told < taken || attached.beat {
-            attached.told = taken;
-            attached.beat = false;
-            return Some(self.sent.acknowledgement(taken));
-        }
         None
+    }
+
+    /// How many frames are taken over that this link has not been told of; none without a link.
+    pub fn untold(&self) -> u64 {
+        match &self.state {
+            State::Attached(attached) => self.arrived.taken().saturating_sub(attached.told),
+            State::Detached { .. } | State::Gone => 0,
+        }
     }
 
     /// Has something go out by the next [`poll_frame`](Self::poll_frame), so that the peer sees life.

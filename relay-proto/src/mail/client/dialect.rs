@@ -216,6 +216,14 @@ impl Client {
         }
     }
 
+    /// The same with what could wait for more.
+    pub(super) fn flush_all(&mut self, now: Time) {
+        if let Dialect::Durable(durable) = &mut self.dialect {
+            durable.hurry();
+        }
+        self.flush(now);
+    }
+
     pub(super) fn dialect_timeout(&mut self, now: Time) {
         match &self.dialect {
             Dialect::Base(_) => self.channel_timeout(now),

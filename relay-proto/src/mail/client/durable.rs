@@ -13,6 +13,7 @@ use crate::{
     link::Uplink,
     mail::{
         DeliveryId,
+        haste::Haste,
         wire::{DurableGrant, DurableRequest, Violation, Word, encode_word},
     },
     outbox::Entry,
@@ -61,6 +62,7 @@ pub(super) struct Durable {
     /// When the patience with each channel ends.
     alarms: BTreeSet<(Time, u64)>,
     pace: Pace,
+    haste: Haste,
     capabilities: Capabilities,
     ledger_mark: String,
     heartbeat: Duration,
@@ -166,6 +168,7 @@ impl Durable {
             talkative: BTreeSet::new(),
             alarms: BTreeSet::new(),
             pace: Pace::new(most, terms.window),
+            haste: Haste::default(),
             capabilities: terms.capabilities.clone(),
             ledger_mark: terms.ledger_mark.clone(),
             heartbeat: SHORTEST_HEARTBEAT,
@@ -209,6 +212,7 @@ impl Durable {
         self.heartbeat = grant.heartbeat.max(SHORTEST_HEARTBEAT);
         self.beat_at = now.after(self.heartbeat);
         self.draining = None;
+        self.haste.hurry();
         Ok(())
     }
 
@@ -356,6 +360,7 @@ impl Durable {
             delivery: entry.item.name(),
             sent_under: entry.item.sent_under.clone(),
         });
+        self.haste.hurry();
         self.pace.begun(entry.item.submission.len());
         let sending = Sending {
             entry,
@@ -469,6 +474,7 @@ impl Durable {
         timeouts: &Timeouts,
     ) -> Result<(), Violation> {
         self.goes_on(now, channel, timeouts);
+        self.haste.hurry();
         self.channels.granted(channel, bytes).map_err(violation)
     }
 
@@ -484,6 +490,11 @@ impl Durable {
 
     // ---- sending ----
 
+    /// Nothing is left to wait for: what there is to say goes out with the next flush.
+    pub(super) const fn hurry(&mut self) {
+        self.haste.hurry();
+    }
+
     /// Hands out what there is to say, as far as the link takes it; of a submission nothing before `may_speak`, which says
     /// whether it is written down that it may have been sent.
     pub(super) fn flush(
@@ -498,11 +509,13 @@ impl Durable {
         }
         while let Some((channel, bytes)) = self.channels.poll_grant() {
             self.say(&Word::Credit { channel, bytes });
+            self.haste.hurry();
         }
         let takes_a_frame = |ahead: Option<Allowance>| ahead.is_none_or(Allowance::takes_a_frame);
         while uplink.unwritten_bytes() < WINDOW && takes_a_frame(self.ahead) {
             self.fill(now, &may_speak, timeouts);
-            if let Some(body) = self.channels.poll(self.session.room()) {
+            let is_now = self.haste.is_now(now, self.session.untold());
+            if is_now && let Some(body) = self.channels.poll(self.session.room()) {
                 if let Body::Data { channel, .. } = &body {
                     self.talkative.insert(*channel);
                 }
@@ -510,7 +523,19 @@ impl Durable {
                     .send(body.borrowed())
                     .expect("there is room for it");
             }
-            let Some(frame) = self.session.poll_frame() else {
+            let next = if is_now {
+                self.session.poll_frame()
+            } else {
+                self.session.poll_numbered()
+            };
+            let Some(frame) = next else {
+                let is_quiet = self.channels.is_quiet();
+                if is_now {
+                    self.haste.went_out(!is_quiet);
+                } else {
+                    let waits = !is_quiet || self.session.untold() > 0;
+                    self.haste.held_back(now, waits);
+                }
                 return;
             };
             if let Some(ahead) = &mut self.ahead {
@@ -519,6 +544,7 @@ impl Durable {
             uplink.send(Frame::Binary(frame));
             self.beat_at = now.after(self.heartbeat);
         }
+        self.haste.went_out(true);
     }
 
     /// Gives each channel on which nothing waits the next piece of its conversation.
@@ -533,6 +559,7 @@ impl Durable {
             sendings,
             channels,
             alarms,
+            haste,
             ..
         } = self;
         self.talkative.retain(|&channel| {
@@ -555,6 +582,7 @@ impl Durable {
             channels
                 .write(channel, bytes)
                 .expect("nothing waits there, so any number of bytes is taken");
+            haste.hurry();
             false
         });
     }
@@ -583,13 +611,14 @@ impl Durable {
             at: self.beat_at,
             timer: "beat",
         };
-        Deadline::earliest([next, Some(beat)])
+        Deadline::earliest([next, Some(beat), self.haste.deadline()])
     }
 
     /// Shows life where it is time to.
     pub(super) fn beat(&mut self, now: Time) {
         if self.is_on_a_link() && self.beat_at <= now {
             self.session.beat();
+            self.haste.hurry();
             self.beat_at = now.after(self.heartbeat);
         }
     }

@@ -16,6 +16,7 @@ impl Client {
         if self.uplink.link().is_some() {
             self.events.push_back(Event::Disconnected { error: None });
         }
+        self.flush_all(now);
         if let Dialect::Durable(durable) = &mut self.dialect {
             durable.leave(now);
         }

@@ -276,7 +276,7 @@ impl Client {
         let kept = self.spool.is_some();
         let mut left = Vec::new();
         // What ends properly is told, as far as the link takes it.
-        self.flush(now);
+        self.flush_all(now);
         let is_base = matches!(self.dialect, Dialect::Base(_));
         for (entry, in_doubt) in self.dialect.abandon() {
             self.keep(&entry, in_doubt && is_base);

@@ -204,6 +204,9 @@ impl Front for ClientLink {
         self.outgoing.send_smtp(smtp, output);
     }
 
+    /// It says everything at once.
+    fn awaits_client(&mut self, _: &mut Output) {}
+
     fn ended(&mut self, _: ChannelId, ending: Ending, output: &mut Output) {
         self.end_channel(ending, output);
     }

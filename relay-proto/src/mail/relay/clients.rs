@@ -335,6 +335,10 @@ impl Relay {
                 let why = "the key could not be checked in time";
                 self.close_client(now, link, CloseCode::TRY_AGAIN_LATER, why);
             }
+            // What waits to be said may have waited for long enough.
+            State::Durable(session) => {
+                self.output.stirred.insert(*session);
+            }
             _ => {}
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     channels::{Channels, ChannelsConfig},
     mail::{
         DeliveryId,
+        haste::Haste,
         wire::{Word, encode_word},
     },
     session::{SessionFrame, SessionId},
@@ -42,6 +43,8 @@ pub(super) struct DurableFront {
     crowded: BTreeSet<ChannelId>,
     /// How many bytes of the client's are here, on all channels, for which no credit was given back.
     uncredited: usize,
+    /// Whether what waits in the channels goes out now.
+    pub(super) haste: Haste,
     /// Whether the client was told that the relay is about to end.
     pub(super) is_draining: bool,
     /// The client has asked for another session, which is gone, and may have sent the next frames of that one without waiting.
@@ -75,6 +78,7 @@ impl DurableFront {
             numbers: BTreeMap::new(),
             crowded: BTreeSet::new(),
             uncredited: 0,
+            haste: Haste::default(),
             is_draining: false,
             awaits_first: false,
         }
@@ -95,6 +99,7 @@ impl DurableFront {
 
     pub(super) fn say_word(&mut self, word: &Word, output: &mut Output) {
         self.channels.announce(encode_word(word));
+        self.haste.hurry();
         output.stirred.insert(self.session);
     }
 
@@ -103,7 +108,10 @@ impl DurableFront {
         self.places
             .insert(number, Place::Message { channel, held: 0 });
         self.numbers.insert(channel, number);
-        self.say_word(&Word::Ready { channel: number }, output);
+        // A client sends along with the opening; the first reply is what it waits for.
+        let ready = Word::Ready { channel: number };
+        self.channels.announce(encode_word(&ready));
+        output.stirred.insert(self.session);
     }
 
     /// The open channel `number` waits for what becomes of this delivery.
@@ -188,6 +196,7 @@ impl DurableFront {
             Ending::Failed(error) => Word::Error { channel, error },
         };
         self.channels.finish(number, encode_word(&word));
+        self.haste.hurry();
         output.stirred.insert(self.session);
     }
 
@@ -252,6 +261,11 @@ impl Front for DurableFront {
                 self.crowded.insert(channel);
             }
         }
+    }
+
+    fn awaits_client(&mut self, output: &mut Output) {
+        self.haste.hurry();
+        output.stirred.insert(self.session);
     }
 
     fn ended(&mut self, channel: ChannelId, ending: Ending, output: &mut Output) {

@@ -48,6 +48,7 @@ impl Exchange<'_> {
     /// Works until session or upstream has to wait.
     pub(super) fn run(mut self) -> Pause {
         self.forward_mail();
+        let mut has_said = false;
         loop {
             let ready = self.front.has_room(self.channel)
                 && self
@@ -62,6 +63,7 @@ impl Exchange<'_> {
             let said = self.session.poll_output();
             if let Some(said) = &said {
                 self.front.say(self.channel, said, self.output);
+                has_said = true;
             }
             if self.session.is_closed() {
                 return Pause::Ended;
@@ -72,7 +74,12 @@ impl Exchange<'_> {
                 // A session with much to say waits until that is taken.
                 None if ready && said.is_some() => {}
                 None if self.mail.is_some() && !self.is_forwarded() => return Pause::NoUpstream,
-                None => return Pause::Waits,
+                None => {
+                    if has_said && self.session.turn() != Turn::Owner {
+                        self.front.awaits_client(self.output);
+                    }
+                    return Pause::Waits;
+                }
             }
         }
     }

@@ -32,8 +32,11 @@ pub(super) trait Front {
     /// The channel's SMTP session begins.
     fn ready(&mut self, channel: ChannelId, output: &mut Output);
 
-    /// SMTP bytes for the client.
+    /// SMTP bytes for the client. They may wait for others as long as the client does not have to act on them.
     fn say(&mut self, channel: ChannelId, smtp: &Bytes, output: &mut Output);
+
+    /// A channel has said something, and the next move is the client's.
+    fn awaits_client(&mut self, output: &mut Output);
 
     /// The channel has ended; nothing more comes of it.
     fn ended(&mut self, channel: ChannelId, ending: Ending, output: &mut Output);

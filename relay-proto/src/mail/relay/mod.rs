@@ -371,6 +371,7 @@ impl Relay {
                 let channel = match timed {
                     Timed::Channel(channel) => Some(channel),
                     Timed::Link(link) => self.settle_link(now, link),
+                    Timed::Queue => None,
                 };
                 // The timers of a channel, its front and its upstream depend on each other.
                 if let Some(id) = channel {
@@ -430,7 +431,8 @@ impl Relay {
             return upstream.channel();
         }
         let reading = self.read_limit(link) > 0;
-        let mut client = self.fronts.clients.get_mut(&link);
+        let Fronts { clients, sessions } = &mut self.fronts;
+        let mut client = clients.get_mut(&link);
         if let Some(client) = &mut client
             && let Some(account) = &client.account
         {
@@ -443,7 +445,13 @@ impl Relay {
             client
                 .heartbeat
                 .set_reading(now, reading || client.is_slow());
-            client.deadline()
+            let haste = match client.state {
+                State::Durable(session) => sessions.get(&session),
+                _ => None,
+            }
+            .filter(|front| front.link == link)
+            .and_then(|front| front.haste.deadline());
+            Deadline::earliest([client.deadline(), haste])
         });
         self.timers.set(Timed::Link(link), deadline);
         channel
@@ -520,6 +528,8 @@ impl Machine for Relay {
                     self.upstream_timeout(now, link);
                 }
                 Timed::Channel(channel) => self.channel_timeout(now, channel),
+                // Connections are opened below.
+                Timed::Queue => {}
             }
             self.touched.push(timed);
             self.settle(now, None);

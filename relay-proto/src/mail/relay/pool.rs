@@ -1,11 +1,19 @@
 //! Connections to the upstream, and who waits for one.
 
 use super::{RelayConfig, channel::ChannelId, output::Output, shares::Shares, upstream::Upstream};
-use crate::{LinkId, Time, smtp::Capabilities};
+use crate::{Deadline, LinkId, Time, smtp::Capabilities};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use core::time::Duration;
+
+/// So many connections there may be before a channel has to wait for one of them to become free.
+const AT_ONCE: usize = 16;
+
+/// How long it then waits before it gets one of its own, and up to twice as long, since one clock runs for all. Where the server is
+/// quick, the others have served it long before that, and with less work than a new connection takes.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Every connection to the upstream, from the wish to have one until the driver says it has ended.
 #[derive(Default)]
@@ -24,6 +32,10 @@ pub(super) struct Pool {
     /// Until when none is, since one could not be had.
     discouraged_until: Option<Time>,
     opened: u64,
+    /// How many channels have got a connection.
+    served: u64,
+    /// When those have waited for long enough who come before this number, counted like `served`.
+    review: Option<(Time, u64)>,
 }
 
 impl Pool {
@@ -99,6 +111,7 @@ impl Pool {
             if !upstream.may_be_dead(config, now) {
                 let channel = self.shares.lease(link, config.max_upstreams)?;
                 self.idle.pop();
+                self.served += 1;
                 return Some((channel, link));
             }
             if self.coming.len() >= due {
@@ -128,7 +141,18 @@ impl Pool {
         let ahead = if expected { minimum.min(room) } else { 0 };
         let due = self.shares.due(config.max_upstreams);
         let mut changed = Vec::new();
-        while self.coming.len() < due + ahead && self.upstreams.len() < config.max_upstreams {
+        let at_once = AT_ONCE.max(config.pool.max_idle);
+        let overdue = self.overdue(now, due);
+        // Nobody waits for what another account has begun.
+        let overdue = if self.shares.are_several() {
+            due
+        } else {
+            overdue
+        };
+        while self.coming.len() < due + ahead
+            && (self.upstreams.len() < at_once || self.coming.len() < overdue)
+            && self.upstreams.len() < config.max_upstreams
+        {
             let link = LinkId::dialled(self.opened);
             self.opened += 1;
             let upstream = Upstream::open(link, config, now, output);
@@ -145,6 +169,34 @@ impl Pool {
             changed.push(link);
         }
         changed
+    }
+
+    /// How many of the channels that may have a connection have waited for long enough; sets the clock for the others.
+    fn overdue(&mut self, now: Time, due: usize) -> usize {
+        if due == 0 {
+            self.review = None;
+            return 0;
+        }
+        let anew = (now.after(PATIENCE), self.served + due as u64);
+        let (until, last) = *self.review.get_or_insert(anew);
+        if last <= self.served {
+            // All of those have been served meanwhile.
+            self.review = Some(anew);
+            return 0;
+        }
+        if now < until {
+            return 0;
+        }
+        self.review = Some(anew);
+        usize::try_from(last - self.served).map_or(due, |overdue| overdue.min(due))
+    }
+
+    /// When to see whether somebody has waited for too long.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.review.map(|(at, _)| Deadline {
+            at,
+            timer: "upstream queue",
+        })
     }
 
     /// A connection serves nobody and could serve the next. It is kept where there is room for it, and says goodbye otherwise.

@@ -60,6 +60,7 @@ impl Relay {
                     let peer = self.fronts.clients.get(&link).and_then(|link| link.peer);
                     if let Some(front) = self.fronts.sessions.get_mut(&session) {
                         front.link = link;
+                        front.haste.hurry();
                         front.peer = peer;
                         // What the key may do can have changed.
                         front.policy = Arc::clone(policy);
@@ -252,7 +253,10 @@ impl Relay {
                     self.close_channel(now, channel, "the client closed the channel");
                 }
             }
-            Word::Credit { channel, bytes } => front.channels.granted(channel, bytes)?,
+            Word::Credit { channel, bytes } => {
+                front.channels.granted(channel, bytes)?;
+                front.haste.hurry();
+            }
             Word::Ready { .. } | Word::Error { .. } | Word::Draining { .. } => {
                 let kind = word.kind();
                 return Err(broken(format_args!("{kind} is for relays to send")));
@@ -322,6 +326,7 @@ impl Relay {
         let Some(front) = self.fronts.sessions.get_mut(&id) else {
             return;
         };
+        let deadline = front.haste.deadline();
         // With a link it is not needed.
         let link = self.sessions.update(id, |session, ()| session.link());
         let expiry = link.flatten().is_none().then(|| {
@@ -349,17 +354,32 @@ impl Relay {
                 front
                     .channels
                     .announce(crate::mail::wire::encode_word(&word));
+                front.haste.hurry();
             }
+            let is_now = front.haste.is_now(now, session.untold());
             while !client.is_slow() {
-                if let Some(body) = front.channels.poll(session.room()) {
+                if is_now && let Some(body) = front.channels.poll(session.room()) {
                     session
                         .send(body.borrowed())
                         .expect("the channels yield no more than there is room for");
                 }
-                let Some(frame) = session.poll_frame() else {
+                let next = if is_now {
+                    session.poll_frame()
+                } else {
+                    session.poll_numbered()
+                };
+                let Some(frame) = next else {
                     break;
                 };
                 client.outgoing.send(Frame::Binary(frame), output);
+            }
+            let is_quiet = front.channels.is_quiet();
+            if is_now {
+                front.haste.went_out(!is_quiet || client.is_slow());
+            } else {
+                front
+                    .haste
+                    .held_back(now, !is_quiet || session.untold() > 0);
             }
             let is_drained = front.is_draining
                 && front.channels.is_empty()
@@ -367,6 +387,9 @@ impl Relay {
                 && session.unacknowledged() == (0, 0);
             Some(is_drained)
         });
+        if front.haste.deadline() != deadline {
+            self.touched.extend(link.flatten().map(Timed::Link));
+        }
         let is_drained = is_drained.flatten().unwrap_or(false);
         let unacknowledged = self
             .sessions

@@ -120,6 +120,11 @@ impl Shares {
         due
     }
 
+    /// Whether several accounts have connections, or wait for one.
+    pub(super) fn are_several(&self) -> bool {
+        self.accounts.len() > 1
+    }
+
     /// Whether a channel more of this account could only wait for others of its own to end.
     pub(super) fn is_used_up(&self, account: &str, total: usize) -> bool {
         self.accounts.get(account).is_some_and(|account| {

@@ -9,6 +9,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 pub(super) enum Timed {
     Link(LinkId),
     Channel(ChannelId),
+    /// The channels that wait for a connection.
+    Queue,
 }
 
 /// One deadline each, sorted.

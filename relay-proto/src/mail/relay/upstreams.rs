@@ -134,6 +134,7 @@ impl Relay {
         let output = &mut self.output;
         let changed = self.pool.balance(&self.config, now, is_running, output);
         self.touched.extend(changed.into_iter().map(Timed::Link));
+        self.timers.set(Timed::Queue, self.pool.deadline());
     }
 
     fn lease(&mut self, now: Time, id: ChannelId, link: LinkId) {

@@ -226,7 +226,7 @@ impl Peer {
 
     /// Both say what they can until neither has more to say.
     pub(super) fn talk(&mut self, rig: &mut Rig) {
-        while self.flush(rig) | self.receive(rig) {}
+        while self.flush(rig) | self.receive(rig) || rig.acknowledges() {}
     }
 
     /// What was heard on a channel since last asked.

@@ -1,6 +1,9 @@
 //! Connections that are kept for the next message.
 
-use super::rig::{CLIENT, Rig, pooled, seconds, warm};
+use super::{
+    peer::Peer,
+    rig::{CLIENT, Rig, pooled, seconds, warm},
+};
 use crate::{
     Input, LinkId, Machine, OpenError,
     mail::{
@@ -10,6 +13,7 @@ use crate::{
     smtp::Capabilities,
 };
 use alloc::{format, string::String};
+use core::time::Duration;
 
 const PLAIN: &str = "250 mx.example\r\n";
 const FULL: &str = "250-mx.example\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n";
@@ -455,6 +459,21 @@ fn channels_behind_ehlo_share_connections_message_by_message() {
         "MAIL FROM:<second@b.example>\r\n"
     );
     assert_eq!(rig.dialled(), 1);
+}
+
+#[test]
+fn a_burst_shares_some_connections_and_gets_more_where_the_server_is_slow() {
+    let mut rig = Rig::new(pooled());
+    let mut peer = Peer::connect(&mut rig, 0);
+    for number in 1..=40 {
+        peer.send(number, None);
+    }
+    peer.flush(&mut rig);
+    assert_eq!(rig.dialled(), 16);
+    rig.pass(Duration::from_millis(99));
+    assert_eq!(rig.dialled(), 16);
+    rig.pass(Duration::from_millis(101));
+    assert_eq!(rig.dialled(), 40);
 }
 
 #[test]

@@ -396,6 +396,17 @@ impl Rig {
         }
     }
 
+    /// Lets what waits for something to ride on go alone; whether there was any.
+    pub(super) fn acknowledges(&mut self) -> bool {
+        let deadline = self.pump.machine().deadline();
+        let Some(deadline) = deadline.filter(|deadline| deadline.timer == "acknowledgement") else {
+            return false;
+        };
+        self.now = self.now.max(deadline.at);
+        self.run();
+        true
+    }
+
     pub(super) fn run(&mut self) {
         loop {
             match self.pump.step(self.now) {
