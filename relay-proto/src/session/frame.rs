@@ -185,16 +185,19 @@ pub(super) fn encode_numbered(seq: u64, ack: u64, body: Body<&[u8]>, output: &mu
         Body::Control(_) => CONTROL,
         Body::Data { .. } => DATA,
     };
-    output.put_u8(kind);
-    varint::encode(seq, output);
-    varint::encode(ack, output);
-    match body {
-        Body::Control(payload) => output.put_slice(payload),
-        Body::Data { channel, payload } => {
-            varint::encode(channel, output);
-            output.put_slice(payload);
-        }
+    // Here first: memory that grows looks for room with every byte it gets.
+    let mut header = [0; HEADER_LIMIT];
+    let mut rest = header.as_mut_slice();
+    rest.put_u8(kind);
+    varint::encode(seq, &mut rest);
+    varint::encode(ack, &mut rest);
+    if let Body::Data { channel, .. } = body {
+        varint::encode(channel, &mut rest);
     }
+    let length = HEADER_LIMIT - rest.len();
+    output.put_slice(&header[..length]);
+    let (Body::Control(payload) | Body::Data { payload, .. }) = body;
+    output.put_slice(payload);
 }
 
 /// The length of what [`encode_numbered`] writes.
