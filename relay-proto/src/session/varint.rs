@@ -32,10 +32,6 @@ pub(super) const fn length(value: u64) -> usize {
 
 /// Reads the number `bytes` begin with; how many of them it took.
 pub(super) fn decode(bytes: &[u8]) -> Result<(u64, usize), Fault> {
-    // Most numbers are this small.
-    if let Some(&byte @ 0..0x80) = bytes.first() {
-        return Ok((u64::from(byte), 1));
-    }
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(LONGEST).enumerate() {
         let bits = u64::from(byte & 0x7f);

@@ -80,7 +80,10 @@ impl Relay {
                 .arg(key);
             let mut roots = rustls::RootCertStore::empty();
             roots.add(cert.der().clone())?;
-            let config = rustls::ClientConfig::builder()
+            // Named, since a peer that is compared elsewhere brings another.
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots)
                 .with_no_client_auth();
             connector = Some(TlsConnector::from(Arc::new(config)));
