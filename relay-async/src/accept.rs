@@ -63,8 +63,8 @@ pub(crate) async fn accept<R: Runtime>(listener: R::Listener, door: Door) {
 
 /// A connection that is about to become a link.
 enum Entered<R: Runtime> {
-    WebSocket(WebSocket<R>),
-    Stream(ByteStream<R>),
+    WebSocket(Box<WebSocket<R>>),
+    Stream(Box<ByteStream<R>>),
 }
 
 async fn secure<R: Runtime>(socket: R::Socket, tls: Option<TlsAcceptor>) -> io::Result<R::Socket> {
@@ -96,7 +96,8 @@ impl Door {
                 match self.kind.clone() {
                     Kind::WebSocket(tls) => {
                         let socket = secure::<R>(socket, tls).await?;
-                        Ok(Entered::WebSocket(self.upgrade::<R>(socket).await?))
+                        let websocket = self.upgrade::<R>(socket).await?;
+                        Ok(Entered::WebSocket(Box::new(websocket)))
                     }
                     Kind::Stream(tls) => {
                         let (now, later) = match tls {
@@ -106,7 +107,8 @@ impl Door {
                         };
                         let socket = secure::<R>(socket, now).await?;
                         let context = Arc::clone(&self.context);
-                        Ok(Entered::Stream(ByteStream::new(socket, later, context)))
+                        let stream = ByteStream::new(socket, later, context);
+                        Ok(Entered::Stream(Box::new(stream)))
                     }
                 }
             },
@@ -144,7 +146,7 @@ impl Door {
     }
 
     /// Announces the link and runs it to its end.
-    async fn enter<R: Runtime>(self, peer: SocketAddr, transport: impl Transport) {
+    async fn enter<R: Runtime>(self, peer: SocketAddr, transport: Box<impl Transport>) {
         let id = self.context.next_accepted();
         let close_timeout = self.context.config.close_timeout;
         let (handle, link) = link::new(id, self.facts, close_timeout);

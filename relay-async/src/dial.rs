@@ -17,19 +17,21 @@ use relay_transport::{Route, fault, tls::server_name, websocket};
 use rustls::ClientConfig;
 use std::{io, sync::Arc, time::Duration};
 
-/// Opens the link and runs it to its end. Aborting the task abandons the opening.
+/// Opens the link and runs it to its end. Aborting the task abandons the opening, which has memory of its own.
 pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Arc<Context>) {
     let id = link.id();
     let route = Route::new(endpoint, &context.config);
     match route.endpoint() {
-        Endpoint::WebSocket(url) => match open_websocket::<R>(url, &route, &context).await {
-            Ok(websocket) => {
-                link.report(Input::Opened { link: id }).await;
-                link.run::<R, _>(websocket).await;
+        Endpoint::WebSocket(url) => {
+            match Box::pin(open_websocket::<R>(url, &route, &context)).await {
+                Ok(websocket) => {
+                    link.report(Input::Opened { link: id }).await;
+                    link.run::<R, _>(Box::new(websocket)).await;
+                }
+                Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
             }
-            Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
-        },
-        Endpoint::Stream(to) => match connect::<R>(&route, &context).await {
+        }
+        Endpoint::Stream(to) => match Box::pin(connect::<R>(&route, &context)).await {
             Ok(socket) => {
                 link.report(Input::Opened { link: id }).await;
                 let tls = match to.is_tls() {
@@ -37,7 +39,7 @@ pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Ar
                     false => OnRequest::Client(to.host().to_owned()),
                 };
                 let stream = ByteStream::<R>::new(socket, tls, Arc::clone(&context));
-                link.run::<R, _>(stream).await;
+                link.run::<R, _>(Box::new(stream)).await;
             }
             Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
         },

@@ -113,6 +113,7 @@ mod happy_eyeballs;
 mod hub;
 mod link;
 pub mod mail;
+mod orders;
 mod runtime;
 mod storage;
 #[cfg(test)]

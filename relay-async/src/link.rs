@@ -2,15 +2,21 @@
 
 use crate::{
     Clock,
+    orders::{self, Giver, Leave, Order, Taker},
     runtime::{sleep, timeout},
     transport::Transport,
 };
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use relay_proto::{CloseCode, Closure, Frame, Input, LinkId};
-use std::{future::poll_fn, sync::Mutex, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Mutex,
+    task::{Poll, ready},
+    time::Duration,
+};
 use tokio::{
     select,
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc},
 };
 
 /// How many batches of frames of one link may be on their way to the machine at once.
@@ -25,9 +31,6 @@ const BATCH_BYTES: usize = 16 * 1024;
 
 /// And so is one with this many frames, since every frame costs memory, whatever is in it.
 const FRAMES_PER_BATCH: usize = 64;
-
-/// Orders written before the socket is flushed and `Written` is reported.
-const ORDERS_PER_FLUSH: usize = 256;
 
 /// What a link, or the task that opens it, reports to the hub.
 pub(crate) enum Fact {
@@ -47,47 +50,26 @@ impl From<Input> for Fact {
     }
 }
 
-enum Order {
-    Send(Frame),
-    StartTls,
-    Close { code: CloseCode, reason: String },
-}
-
-/// What the hub allows a link to do; a link without its hub is closing.
-#[derive(Clone, Copy, Default)]
-struct Leave {
-    /// The largest frame to read, in bytes; zero: do not read.
-    limit: usize,
-    /// How many batches may have been handed up in all.
-    batches: u64,
-    /// The machine has asked for the end.
-    closing: bool,
-}
-
 /// The hub's end of a link. Dropping it closes the link with [`CloseCode::GOING_AWAY`].
 pub(crate) struct Handle {
-    orders: mpsc::UnboundedSender<Order>,
-    leave: watch::Sender<Leave>,
+    orders: Giver,
     received: u64,
-    /// What the link was told last: the limit, and how many batches.
-    allowed: (usize, u64),
+    /// What the link was told last.
+    allowed: Leave,
 }
 
 impl Handle {
     pub(crate) fn send(&self, frame: Frame) {
-        // A link that has ended needs no order: its `Closed` is on the way.
-        let _ = self.orders.send(Order::Send(frame));
+        self.orders.order(Order::Send(frame));
     }
 
     /// Starts TLS behind what was sent before.
     pub(crate) fn start_tls(&self) {
-        let _ = self.orders.send(Order::StartTls);
+        self.orders.order(Order::StartTls);
     }
 
     pub(crate) fn close(&self, code: CloseCode, reason: String) {
-        let _ = self.orders.send(Order::Close { code, reason });
-        // Besides the order, which waits behind the frames before it, this starts the clock.
-        self.leave.send_modify(|leave| leave.closing = true);
+        self.orders.order(Order::Close { code, reason });
     }
 
     /// Counts a batch that has reached the machine.
@@ -98,28 +80,19 @@ impl Handle {
     /// Tells the link the machine's read limit.
     pub(crate) fn allow(&mut self, limit: usize) {
         let batches = self.received + READ_AHEAD;
+        let leave = Leave { limit, batches };
         // Asked for with every frame that is sent, and nearly always the same.
-        if std::mem::replace(&mut self.allowed, (limit, batches)) == (limit, batches) {
-            return;
+        if std::mem::replace(&mut self.allowed, leave) != leave {
+            self.orders.allow(leave);
         }
-        self.leave.send_modify(|leave| {
-            *leave = Leave {
-                limit,
-                batches,
-                ..*leave
-            };
-        });
     }
 }
 
 /// The task's end of a link.
 pub(crate) struct Link {
     id: LinkId,
-    orders: mpsc::UnboundedReceiver<Order>,
-    leave: watch::Receiver<Leave>,
+    orders: Taker,
     facts: mpsc::Sender<Fact>,
-    /// How many batches have been handed up.
-    handed_up: u64,
     close_timeout: Duration,
 }
 
@@ -129,20 +102,16 @@ pub(crate) fn new(
     facts: mpsc::Sender<Fact>,
     close_timeout: Duration,
 ) -> (Handle, Link) {
-    let (order, orders) = mpsc::unbounded_channel();
-    let (allow, leave) = watch::channel(Leave::default());
+    let (giver, taker) = orders::new();
     let handle = Handle {
-        orders: order,
-        leave: allow,
+        orders: giver,
         received: 0,
-        allowed: (0, 0),
+        allowed: Leave::default(),
     };
     let link = Link {
         id,
-        orders,
-        leave,
+        orders: taker,
         facts,
-        handed_up: 0,
         close_timeout,
     };
     (handle, link)
@@ -169,44 +138,47 @@ impl Link {
     }
 
     /// Runs the link to its end, including the closing handshake, and reports [`Input::Closed`].
-    pub(crate) async fn run<C: Clock, T: Transport>(mut self, transport: T) {
-        let (id, facts, close_timeout) = (self.id, self.facts.clone(), self.close_timeout);
-        let mut leave = self.leave.clone();
-        let overdue = async {
-            // An error says that the hub has ended, which closes the link as well.
-            let _ = leave.wait_for(|leave| leave.closing).await;
-            sleep::<C>(close_timeout).await;
-        };
+    ///
+    /// The transport, and what is needed at the end, have memory of their own: a task is as large as all it may ever hold, and
+    /// most are of links that are open and idle.
+    pub(crate) async fn run<C: Clock, T: Transport>(self, transport: Box<T>) {
         let ended = self.converse_and_end::<C, T>(transport);
+        let overdue = async {
+            poll_fn(|context| self.orders.poll_closing(context)).await;
+            sleep::<C>(self.close_timeout).await;
+        };
         let (why, transport) = select! {
             biased;
             ended = ended => ended,
             () = overdue => (Closure::Local, None),
         };
-        let _ = facts.send(Input::Closed { link: id, why }.into()).await;
+        self.report(Input::Closed { link: self.id, why }).await;
         if let Some(transport) = transport {
-            let _ = timeout::<C, _>(close_timeout, drain(&mut transport.into_socket())).await;
+            let draining = async move { drain(&mut transport.into_socket()).await };
+            Box::pin(timeout::<C, _>(self.close_timeout, draining)).await;
         }
     }
 
     /// The whole life of a link, and its transport where that still works.
     async fn converse_and_end<C: Clock, T: Transport>(
-        &mut self,
-        mut transport: T,
-    ) -> (Closure, Option<T>) {
+        &self,
+        mut transport: Box<T>,
+    ) -> (Closure, Option<Box<T>>) {
+        let mut handed_up = 0;
         let why = loop {
-            match self.converse::<C, T>(&mut transport).await {
-                End::StartTls => match self.secure(transport).await {
-                    Ok(secured) => transport = secured,
-                    Err(failed) => return failed,
+            match self.converse::<C, T>(&mut transport, &mut handed_up).await {
+                End::StartTls => match Box::pin(self.secure(*transport)).await {
+                    Ok(secured) => transport = Box::new(secured),
+                    Err((why, transport)) => return (why, transport.map(Box::new)),
                 },
                 End::Asked { code, reason } => {
-                    transport.say_goodbye(code, &reason).await;
+                    Box::pin(transport.say_goodbye(code, &reason)).await;
                     break Closure::Local;
                 }
                 End::Broken(why) => {
                     // Whether the peer hears it or not, the link has ended.
-                    let _ = timeout::<C, _>(self.close_timeout, transport.answer(&why)).await;
+                    let answering = timeout::<C, _>(self.close_timeout, transport.answer(&why));
+                    Box::pin(answering).await;
                     break why;
                 }
             }
@@ -216,11 +188,10 @@ impl Link {
     }
 
     /// The transport with TLS, unless the machine or the hub ends meanwhile.
-    async fn secure<T: Transport>(&mut self, transport: T) -> Result<T, (Closure, Option<T>)> {
+    async fn secure<T: Transport>(&self, transport: T) -> Result<T, (Closure, Option<T>)> {
         let secured = select! {
             biased;
-            // An error says that the hub has ended.
-            _ = self.leave.wait_for(|leave| leave.closing) => Err((Closure::Local, None)),
+            () = poll_fn(|context| self.orders.poll_closing(context)) => Err((Closure::Local, None)),
             secured = transport.start_tls() => secured,
         };
         if secured.is_ok() {
@@ -230,36 +201,25 @@ impl Link {
     }
 
     /// Reads and writes at the same time until one side has enough.
-    async fn converse<C: Clock, T: Transport>(&mut self, transport: &mut T) -> End {
-        let Self {
-            id,
-            orders,
-            leave,
-            facts,
-            handed_up,
-            close_timeout,
-        } = self;
+    async fn converse<C: Clock, T: Transport>(
+        &self,
+        transport: &mut T,
+        handed_up: &mut u64,
+    ) -> End {
         // Both halves run in this one task and hold the lock only while they poll, so it is never contended.
         let transport = Mutex::new(transport);
         let pinged = Notify::new();
-        let writer = Writer {
-            id: *id,
+        let half = Half {
+            link: self,
             transport: &transport,
-            facts,
-            pinged: &pinged,
-        };
-        let reader = Reader {
-            id: *id,
-            transport: &transport,
-            facts,
             pinged: &pinged,
         };
         let writing = async {
-            match writer.run(orders).await {
+            match half.write().await {
                 Ok(asked) => asked,
                 Err(why) => {
                     // A peer that hangs up has often said why; what it said is still to be read.
-                    sleep::<C>(*close_timeout).await;
+                    sleep::<C>(self.close_timeout).await;
                     End::Broken(why)
                 }
             }
@@ -267,7 +227,7 @@ impl Link {
         select! {
             biased;
             end = writing => end,
-            why = reader.run(leave, handed_up) => End::Broken(why),
+            why = half.read(handed_up) => End::Broken(why),
         }
     }
 }
@@ -288,47 +248,34 @@ async fn with<T, R>(
     .await
 }
 
-struct Writer<'a, T> {
-    id: LinkId,
+/// What reading and writing share.
+struct Half<'a, T> {
+    link: &'a Link,
     transport: &'a Shared<'a, T>,
-    facts: &'a mpsc::Sender<Fact>,
     pinged: &'a Notify,
 }
 
-impl<T: Transport> Writer<'_, T> {
+impl<T: Transport> Half<'_, T> {
     /// Carries out orders; flushes once for all that wait.
-    async fn run(&self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<End, Closure> {
-        let mut waiting = Vec::new();
+    async fn write(&self) -> Result<End, Closure> {
         loop {
-            let count = select! {
-                count = orders.recv_many(&mut waiting, ORDERS_PER_FLUSH) => Some(count),
+            let orders = select! {
+                orders = poll_fn(|context| self.link.orders.poll_orders(context)) => match orders {
+                    Some(orders) => orders,
+                    None => return Ok(End::Asked {
+                        code: CloseCode::GOING_AWAY,
+                        reason: String::new(),
+                    }),
+                },
                 // The transport has queued a pong by itself; nothing but a flush sends it.
-                () = self.pinged.notified() => None,
+                () = self.pinged.notified() => Vec::new(),
             };
-            if count == Some(0) {
-                return Ok(End::Asked {
-                    code: CloseCode::GOING_AWAY,
-                    reason: String::new(),
-                });
-            }
             let mut written = 0;
             let mut asked = None;
-            for order in waiting.drain(..) {
+            for order in orders {
                 match order {
                     Order::Send(frame) => {
-                        with(self.transport, |transport, context| {
-                            transport.poll_ready(context)
-                        })
-                        .await?;
-                        let mut frame = Some(frame);
-                        with(self.transport, |transport, _| {
-                            Poll::Ready(
-                                frame
-                                    .take()
-                                    .map_or(Ok(()), |frame| transport.start_send(frame)),
-                            )
-                        })
-                        .await?;
+                        self.send(frame).await?;
                         written += 1;
                     }
                     Order::StartTls => {
@@ -347,51 +294,51 @@ impl<T: Transport> Writer<'_, T> {
             })
             .await?;
             if written > 0 {
-                let (link, frames) = (self.id, written);
-                let _ = self.facts.send(Fact::Written { link, frames }).await;
+                let (link, frames) = (self.link.id, written);
+                self.link.report(Fact::Written { link, frames }).await;
             }
             if let Some(asked) = asked {
                 return Ok(asked);
             }
         }
     }
-}
 
-struct Reader<'a, T> {
-    id: LinkId,
-    transport: &'a Shared<'a, T>,
-    facts: &'a mpsc::Sender<Fact>,
-    pinged: &'a Notify,
-}
+    /// Gives the transport a frame as soon as it takes one.
+    async fn send(&self, frame: Frame) -> Result<(), Closure> {
+        let mut frame = Some(frame);
+        with(self.transport, |transport, context| {
+            ready!(transport.poll_ready(context))?;
+            Poll::Ready(match frame.take() {
+                Some(frame) => transport.start_send(frame),
+                None => Ok(()),
+            })
+        })
+        .await
+    }
 
-impl<T: Transport> Reader<'_, T> {
     /// Hands up frames as far as the hub allows, until the peer or the transport ends the link.
-    async fn run(&self, leave: &mut watch::Receiver<Leave>, handed_up: &mut u64) -> Closure {
+    async fn read(&self, handed_up: &mut u64) -> Closure {
         loop {
-            let Leave { limit, batches, .. } = *leave.borrow_and_update();
             let read = with(self.transport, |transport, context| {
-                transport.poll_frame(context, limit)
+                let Leave { limit, batches } = self.link.orders.leave(context);
+                if limit == 0 || *handed_up >= batches {
+                    return Poll::Pending;
+                }
+                transport
+                    .poll_frame(context, limit)
+                    .map_ok(|frame| (frame, limit))
             });
-            let first = select! {
-                biased;
-                changed = leave.changed() => match changed {
-                    Ok(()) => continue,
-                    // The hub has ended; the writer sees that, too, and says goodbye.
-                    Err(_) => std::future::pending().await,
-                },
-                frame = read, if limit > 0 && *handed_up < batches => frame,
-            };
             let mut frames = Vec::new();
-            let end = match first {
-                Ok(first) => self.gather(first, limit, &mut frames).await,
+            let end = match read.await {
+                Ok((first, limit)) => self.gather(first, limit, &mut frames).await,
                 Err(why) => Some(why),
             };
             if frames.iter().any(|frame| matches!(frame, Frame::Ping(_))) {
                 self.pinged.notify_one();
             }
             if !frames.is_empty() {
-                let link = self.id;
-                let _ = self.facts.send(Fact::Frames { link, frames }).await;
+                let link = self.link.id;
+                self.link.report(Fact::Frames { link, frames }).await;
                 *handed_up += 1;
             }
             if let Some(why) = end {

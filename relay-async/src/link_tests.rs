@@ -128,7 +128,7 @@ impl Rig {
     fn start(&mut self) {
         let counts = self.counts.clone();
         let link = self.link.take().unwrap();
-        tokio::spawn(link.run::<TestClock, _>(Counting { counts }));
+        tokio::spawn(link.run::<TestClock, _>(Box::new(Counting { counts })));
     }
 }
 

@@ -133,29 +133,30 @@ impl SessionFrame {
     ///
     /// Where the bytes are no frame; the error names what is wrong.
     pub fn decode(message: &Bytes) -> Result<Self, FrameError> {
-        let mut reader = Reader { message, at: 1 };
-        match *message.first().ok_or(FrameError::Empty)? {
+        let (&kind, rest) = message.split_first().ok_or(FrameError::Empty)?;
+        let mut reader = Reader { message, rest };
+        match kind {
             ACKNOWLEDGEMENT => {
-                let ack = reader.number("ack")?;
-                match reader.left() {
+                let ack = reader.number().map_err(of("ack"))?;
+                match reader.rest.len() {
                     0 => Ok(Self::Acknowledgement { ack }),
                     trailing => Err(FrameError::Trailing(trailing)),
                 }
             }
             kind @ (CONTROL | DATA) => {
-                let seq = reader.number("seq")?;
+                let seq = reader.number().map_err(of("seq"))?;
                 if seq == 0 {
                     return Err(FrameError::SeqZero);
                 }
-                let ack = reader.number("ack")?;
+                let ack = reader.number().map_err(of("ack"))?;
                 let body = if kind == CONTROL {
-                    Body::Control(reader.rest())
+                    Body::Control(reader.payload())
                 } else {
-                    let channel = reader.number("channel")?;
-                    if reader.left() == 0 {
+                    let channel = reader.number().map_err(of("channel"))?;
+                    if reader.rest.is_empty() {
                         return Err(FrameError::NoData);
                     }
-                    let payload = reader.rest();
+                    let payload = reader.payload();
                     Body::Data { channel, payload }
                 };
                 Ok(Self::Numbered { seq, ack, body })
@@ -185,16 +186,19 @@ pub(super) fn encode_numbered(seq: u64, ack: u64, body: Body<&[u8]>, output: &mu
         Body::Control(_) => CONTROL,
         Body::Data { .. } => DATA,
     };
-    output.put_u8(kind);
-    varint::encode(seq, output);
-    varint::encode(ack, output);
-    match body {
-        Body::Control(payload) => output.put_slice(payload),
-        Body::Data { channel, payload } => {
-            varint::encode(channel, output);
-            output.put_slice(payload);
-        }
+    // Here first: memory that grows looks for room with every byte it gets.
+    let mut header = [0; HEADER_LIMIT];
+    let mut rest = header.as_mut_slice();
+    rest.put_u8(kind);
+    varint::encode(seq, &mut rest);
+    varint::encode(ack, &mut rest);
+    if let Body::Data { channel, .. } = body {
+        varint::encode(channel, &mut rest);
     }
+    let length = HEADER_LIMIT - rest.len();
+    output.put_slice(&header[..length]);
+    let (Body::Control(payload) | Body::Data { payload, .. }) = body;
+    output.put_slice(payload);
 }
 
 /// The length of what [`encode_numbered`] writes.
@@ -206,28 +210,29 @@ pub(super) fn numbered_length(seq: u64, ack: u64, body: Body<&[u8]>) -> usize {
     1 + varint::length(seq) + varint::length(ack) + channel + body.len()
 }
 
+/// The error about the number of this name. Apart from the reading, which hands on no more than it has to.
+fn of(name: &'static str) -> impl FnOnce(Fault) -> FrameError {
+    move |fault| match fault {
+        Fault::EndsEarly => FrameError::EndsEarly(name),
+        Fault::Overlong => FrameError::Overlong(name),
+        Fault::TooLarge => FrameError::TooLarge(name),
+    }
+}
+
 struct Reader<'a> {
     message: &'a Bytes,
-    at: usize,
+    rest: &'a [u8],
 }
 
 impl Reader<'_> {
-    fn number(&mut self, name: &'static str) -> Result<u64, FrameError> {
-        let (value, length) =
-            varint::decode(&self.message[self.at..]).map_err(|fault| match fault {
-                Fault::EndsEarly => FrameError::EndsEarly(name),
-                Fault::Overlong => FrameError::Overlong(name),
-                Fault::TooLarge => FrameError::TooLarge(name),
-            })?;
-        self.at += length;
+    fn number(&mut self) -> Result<u64, Fault> {
+        let (value, length) = varint::decode(self.rest)?;
+        self.rest = &self.rest[length..];
         Ok(value)
     }
 
-    fn left(&self) -> usize {
-        self.message.len() - self.at
-    }
-
-    fn rest(&self) -> Bytes {
-        self.message.slice(self.at..)
+    /// All that is left.
+    fn payload(&self) -> Bytes {
+        self.message.slice(self.message.len() - self.rest.len()..)
     }
 }

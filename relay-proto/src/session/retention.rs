@@ -92,7 +92,11 @@ impl Retention {
 
     /// Whether a frame with this acknowledgement and body finds room. One always does where nothing else is kept.
     pub(super) fn has_room(&self, ack: u64, body: Body<&[u8]>) -> bool {
-        let length = numbered_length(self.next(), ack, body);
+        self.takes(numbered_length(self.next(), ack, body))
+    }
+
+    /// Whether a frame of this length, header included, finds room.
+    fn takes(&self, length: usize) -> bool {
         self.frames.is_empty()
             || self.frames.len() < self.limits.frames
                 && length <= self.limits.bytes.saturating_sub(self.bytes)
@@ -110,17 +114,20 @@ impl Retention {
         }
     }
 
-    /// Numbers, writes and keeps a frame. The caller has asked [`has_room`](Self::has_room).
-    pub(super) fn push(&mut self, ack: u64, body: Body<&[u8]>) -> u64 {
+    /// Numbers, writes and keeps a frame, if it [has room](Self::has_room).
+    pub(super) fn push(&mut self, ack: u64, body: Body<&[u8]>) -> Option<u64> {
         let seq = self.next();
         let length = numbered_length(seq, ack, body);
+        if !self.takes(length) {
+            return None;
+        }
         let frame = self.buffer.frame(length, |output| {
             encode_numbered(seq, ack, body, output);
         });
         debug_assert_eq!(frame.len(), length);
         self.bytes += length;
         self.frames.push_back(Retained { frame, ack });
-        seq
+        Some(seq)
     }
 
     /// The frame of this number, which goes to a link now.

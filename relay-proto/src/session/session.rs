@@ -160,10 +160,7 @@ impl Session {
             return Err(SendError::NoData);
         }
         let ack = self.arrived.taken();
-        if !self.sent.has_room(ack, body) {
-            return Err(SendError::Full);
-        }
-        Ok(self.sent.push(ack, body))
+        self.sent.push(ack, body).ok_or(SendError::Full)
     }
 
     /// The next binary message for the link, if there is a link and something to say.

@@ -154,13 +154,11 @@ impl Machine for Load {
             Input::Opened { .. } => self.opened = true,
             Input::OpenFailed { why, .. } => panic!("{why}"),
             Input::Closed { why, .. } => panic!("{why}"),
-            Input::Frame { link, frame } => {
-                if received(&mut self.session, link, &frame).is_some() {
-                    self.missing -= 1;
-                    self.done = self.missing == 0;
-                    if self.unsent > 0 {
-                        self.send();
-                    }
+            Input::Frame { link, frame } if received(&mut self.session, link, &frame).is_some() => {
+                self.missing -= 1;
+                self.done = self.missing == 0;
+                if self.unsent > 0 {
+                    self.send();
                 }
             }
             _ => {}

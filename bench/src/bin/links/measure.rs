@@ -2,6 +2,8 @@
 
 use relay_bench::{Better, Record};
 use std::{
+    error::Error,
+    fs,
     hint::black_box,
     io,
     time::{Duration, Instant},
@@ -32,6 +34,16 @@ impl Stopwatch {
 #[inline(never)]
 fn counted(work: &mut dyn FnMut()) {
     work();
+}
+
+/// The memory of a process in KiB; `process` is its number, or `self`.
+pub fn resident(process: &str) -> Result<f64, Box<dyn Error>> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// Prints one measurement.

@@ -1,6 +1,6 @@
 //! A relay with many links: what each costs when it comes, and what it holds while nothing happens.
 
-use crate::measure::Report;
+use crate::measure::{Report, resident};
 use futures_util::{SinkExt, StreamExt, future::join_all};
 use nix::{
     sys::signal::{Signal, kill},
@@ -35,39 +35,35 @@ use tungstenite::protocol::WebSocketConfig;
 type Failure = Box<dyn Error>;
 
 /// As many as are opened at a time where they are to come one after the other.
-const AT_A_TIME: usize = 50;
+pub const AT_A_TIME: usize = 50;
 
-/// A relay grants so many sessions to each key, so there are several.
-const KEYS: usize = 20;
-
-fn key(number: usize) -> String {
-    format!("key-{number}")
-}
+/// All links have the same.
+pub const KEY: &str = "key";
 
 /// A relay lets 1,000 be unauthenticated at once, and asks the others to come back.
 const UNAUTHENTICATED: usize = 900;
 
-trait Connection: AsyncRead + AsyncWrite + Unpin {}
+pub trait Connection: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection for S {}
 
-type Link = WebSocketStream<Box<dyn Connection>>;
+pub type Link = WebSocketStream<Box<dyn Connection>>;
 
 /// The program, as a user runs it.
-struct Relay {
+pub struct Relay {
     process: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
+    /// Where its links come from: the ports of one address are too few, and searching the last free ones takes long.
+    pub from: u8,
     connector: Option<TlsConnector>,
     _directory: TempDir,
 }
 
 impl Relay {
-    fn start(secure: bool) -> Result<Self, Failure> {
+    pub fn start(secure: bool) -> Result<Self, Failure> {
         let directory = TempDir::new()?;
         let mut command = Command::new(program());
         command.args(["serve", "--listen", "127.0.0.1:0"]);
-        for number in 0..KEYS {
-            command.arg("--api-key").arg(key(number));
-        }
+        command.args(["--api-key", KEY]);
         command.arg("--mailbox").arg(directory.path());
         let mut connector = None;
         if secure {
@@ -84,7 +80,10 @@ impl Relay {
                 .arg(key);
             let mut roots = rustls::RootCertStore::empty();
             roots.add(cert.der().clone())?;
-            let config = rustls::ClientConfig::builder()
+            // Named, since a peer that is compared elsewhere brings another.
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots)
                 .with_no_client_auth();
             connector = Some(TlsConnector::from(Arc::new(config)));
@@ -116,19 +115,15 @@ impl Relay {
         Ok(Self {
             process,
             address,
+            from: 0,
             connector,
             _directory: directory,
         })
     }
 
     /// Its memory in KiB.
-    fn memory(&self) -> Result<f64, Failure> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    pub fn memory(&self) -> Result<f64, Failure> {
+        resident(&self.process.id().to_string())
     }
 
     /// The processor time it has used.
@@ -149,8 +144,7 @@ impl Relay {
     /// A link that is let in, with a session.
     async fn link(&self, index: usize) -> Result<Link, Failure> {
         let socket = TcpSocket::new_v4()?;
-        // The ports of one address are too few, and searching the last free ones takes long.
-        let from = SocketAddr::from(([127, 0, 1 + (index / 5000) as u8, 1], 0));
+        let from = SocketAddr::from(([127, self.from, 1 + (index / 5000) as u8, 1], 0));
         socket.bind(from)?;
         let tcp = socket.connect(self.address).await?;
         tcp.set_nodelay(true)?;
@@ -167,7 +161,7 @@ impl Relay {
         let url = format!("{scheme}://localhost/");
         let (mut link, _) = client_async_with_config(url, socket, Some(config)).await?;
         let Frame::Text(words) = encode(&Message::Authenticate {
-            api_key: ApiKey::new(key(index % KEYS)),
+            api_key: ApiKey::new(KEY),
             agent: None,
             durable: Some(DurableRequest::New),
         }) else {
@@ -187,7 +181,7 @@ impl Relay {
         }
     }
 
-    async fn links(
+    pub async fn links(
         &self,
         from: usize,
         to: usize,
@@ -228,7 +222,7 @@ fn program() -> PathBuf {
 /// Memory of idle links, as their number grows.
 pub async fn memory(repetition: u32, most: usize) -> Result<(), Failure> {
     let report = Report {
-        table: "relay",
+        table: "growth: links of a relay",
         repetition,
     };
     for (secure, series) in [(false, "plain"), (true, "TLS")] {
@@ -236,7 +230,7 @@ pub async fn memory(repetition: u32, most: usize) -> Result<(), Failure> {
         // What is made for the first link is not counted for all.
         let (mut links, _) = relay.links(0, 1, 1).await?;
         let before = relay.memory()?;
-        for number in [10, 100, 1000] {
+        for number in [10, 100, 1_000, 9_000] {
             if number > most {
                 break;
             }
@@ -244,7 +238,7 @@ pub async fn memory(repetition: u32, most: usize) -> Result<(), Failure> {
             links.extend(more);
             let each = (relay.memory()? - before) / number as f64;
             report.cost(
-                "memory of an idle link",
+                "idle links: memory of the relay for each",
                 series,
                 Some(number as f64),
                 "KiB",
@@ -258,25 +252,25 @@ pub async fn memory(repetition: u32, most: usize) -> Result<(), Failure> {
 /// As many links as a relay lets be unauthenticated at once, and the next as soon as these are in, as after a restart.
 pub async fn storm(repetition: u32, number: usize) -> Result<(), Failure> {
     let report = Report {
-        table: "relay",
+        table: "growth: links of a relay",
         repetition,
     };
     for (secure, series) in [(false, "plain"), (true, "TLS")] {
         let relay = Relay::start(secure)?;
         let (_first, _) = relay.links(0, 1, 1).await?;
         let cpu = relay.cpu()?;
-        let (links, slowest) = relay.links(1, number + 1, UNAUTHENTICATED).await?;
+        let (links, slowest) = relay.links(1, number, UNAUTHENTICATED).await?;
         let each = (relay.cpu()? - cpu).as_secs_f64() / links.len() as f64 * 1e6;
         let x = Some(number as f64);
         report.cost(
-            "900 at once, processor time of the relay for each link",
+            "links in a storm, 900 at once: processor time of the relay for each",
             series,
             x,
             "µs",
             each,
         )?;
         report.cost(
-            "900 at once, the slowest link is let in after",
+            "links in a storm, 900 at once: the slowest of 900 is let in after",
             series,
             x,
             "s",

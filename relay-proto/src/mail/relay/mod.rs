@@ -151,9 +151,14 @@ impl Relay {
     }
 
     fn with_ledger(config: RelayConfig, random: Random, ledger: Ledger) -> Self {
+        let defaults = RegistryConfig::default();
         let sessions = RegistryConfig {
             expires_in: config.session_expiry,
-            ..RegistryConfig::default()
+            // No link is left without a session because the others, of its key or not, have theirs; and as many clients may
+            // be on their way back.
+            sessions: defaults.sessions.max(config.max_links.saturating_mul(2)),
+            sessions_per_key: defaults.sessions_per_key.max(config.max_links),
+            ..defaults
         };
         Self {
             config,

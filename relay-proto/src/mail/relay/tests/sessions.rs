@@ -28,6 +28,17 @@ pub(super) fn past_the_end() -> (Rig, Peer, u64, LinkId) {
 }
 
 #[test]
+fn every_link_a_relay_takes_may_have_a_session_though_all_are_of_one_account() {
+    let mut config = pooled();
+    config.max_links = 1_500;
+    let mut rig = Rig::new(config);
+    for number in 0..1_500 {
+        // It sees to it that the relay grants a session.
+        Peer::connect(&mut rig, number);
+    }
+}
+
+#[test]
 fn a_message_goes_on_where_its_link_was_cut() {
     let all = message(1);
     for at in [0, 10, 40, all.len() - 4, all.len()] {
