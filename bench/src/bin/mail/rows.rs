@@ -236,6 +236,7 @@ fn round_trips() -> Vec<Row> {
             FAR,
             vec![
                 contender("relay, tokio, wss", ours::cold_tls),
+                contender("relay, tokio, wss, relay known", ours::cold_known_tls),
                 contender("lettre 0.11.23, tokio, plain", lettre::cold),
             ],
         ),
