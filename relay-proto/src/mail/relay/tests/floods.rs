@@ -315,7 +315,10 @@ fn credit_of_a_byte_at_a_time_costs_one_frame_each() {
 
 #[test]
 fn sessions_nobody_comes_back_to_cost_their_own_account_only() {
-    let mut rig = Rig::new(pooled());
+    let mut config = pooled();
+    // As many sessions an account may have.
+    config.max_links = 1000;
+    let mut rig = Rig::new(config);
     let mut other = Peer::connect_as(&mut rig, 0, "bob");
     other.cut(&mut rig);
     for number in 1..1200 {
