@@ -69,10 +69,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     for repetition in 0..runs {
         if chosen("memory") {
-            runtime.block_on(relay::memory(repetition, if short { 100 } else { 9_000 }))?;
+            runtime.block_on(relay::memory(repetition, if short { 100 } else { 8_000 }))?;
         }
         if chosen("storm") {
-            runtime.block_on(relay::storm(repetition, if short { 100 } else { 10_000 }))?;
+            runtime.block_on(relay::storm(repetition, if short { 100 } else { 8_000 }))?;
         }
     }
     if chosen("many") {

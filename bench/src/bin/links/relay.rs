@@ -230,7 +230,7 @@ pub async fn memory(repetition: u32, most: usize) -> Result<(), Failure> {
         // What is made for the first link is not counted for all.
         let (mut links, _) = relay.links(0, 1, 1).await?;
         let before = relay.memory()?;
-        for number in [10, 100, 1_000, 9_000] {
+        for number in [10, 100, 1_000, 8_000] {
             if number > most {
                 break;
             }
