@@ -64,15 +64,24 @@ pub(crate) struct Uplink {
     pub(crate) attempts: NonZeroU32,
 }
 
+/// Lets the command line win over the environment where `--api-key` and `--api-key-file` are one setting.
+pub(crate) fn settle_key(
+    matches: &ArgMatches,
+    key: &mut Option<ApiKey>,
+    file: &mut Option<PathBuf>,
+) {
+    if is_shadowed(matches, "api_key", "api_key_file") {
+        *key = None;
+    }
+    if is_shadowed(matches, "api_key_file", "api_key") {
+        *file = None;
+    }
+}
+
 impl Uplink {
     /// Lets the command line win over the environment where two options are one setting.
     pub(crate) fn settle(&mut self, matches: &ArgMatches) {
-        if is_shadowed(matches, "api_key", "api_key_file") {
-            self.api_key = None;
-        }
-        if is_shadowed(matches, "api_key_file", "api_key") {
-            self.api_key_file = None;
-        }
+        settle_key(matches, &mut self.api_key, &mut self.api_key_file);
     }
 
     /// What a client and its transport need, for messages of up to so many bytes.

@@ -2,8 +2,8 @@
 
 use super::letter::SMALLEST;
 use crate::{
-    args::{api_key, is_shadowed},
-    uplink::Uplink,
+    args::api_key,
+    uplink::{Uplink, settle_key},
 };
 use clap::{ArgMatches, Args};
 use relay_proto::{WebSocketUrl, mail::wire::ApiKey, smtp::Address};
@@ -74,12 +74,7 @@ pub(crate) struct BenchArgs {
 impl BenchArgs {
     /// Lets the command line win over the environment where two options are one setting.
     pub(crate) fn settle(&mut self, matches: &ArgMatches) {
-        if is_shadowed(matches, "api_key", "api_key_file") {
-            self.api_key = None;
-        }
-        if is_shadowed(matches, "api_key_file", "api_key") {
-            self.api_key_file = None;
-        }
+        settle_key(matches, &mut self.api_key, &mut self.api_key_file);
     }
 
     /// How to reach the relay that was named, if one was.
