@@ -5,7 +5,7 @@ use crate::{
     keys::KeyError,
     known_keys::KnownKeys,
     rules::{Network, Upstream},
-    uplink::is_this_machine,
+    way::is_this_machine,
 };
 use clap::{ArgMatches, Args, parser::ValueSource};
 use ipnet::IpNet;

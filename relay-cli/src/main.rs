@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod demo;
 mod failure;
+mod key_choice;
 mod keys;
 mod known_keys;
 mod mailbox;
@@ -18,6 +19,7 @@ mod serve;
 mod signals;
 mod submit;
 mod uplink;
+mod way;
 
 use args::Command;
 use failure::Failure;

@@ -1,15 +1,11 @@
 //! What `relay bench` is told.
 
 use super::letter::SMALLEST;
-use crate::{
-    args::api_key,
-    uplink::{Uplink, settle_key},
-};
+use crate::{key_choice::KeyChoice, uplink::Uplink, way::Way};
 use clap::{ArgMatches, Args};
-use relay_proto::{WebSocketUrl, mail::wire::ApiKey, smtp::Address};
+use relay_proto::{WebSocketUrl, smtp::Address};
 use std::{
     num::{NonZeroU32, NonZeroUsize},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -54,40 +50,30 @@ pub(crate) struct BenchArgs {
     /// what is behind it must want them
     #[arg(long, value_name = "URL", requires = "to")]
     pub(crate) url: Option<WebSocketUrl>,
-    /// The API key for --url; better given in the environment or a file, where other users do not see it
-    #[arg(long, value_name = "KEY", env = "RELAY_API_KEY", hide_env_values = true, value_parser = api_key)]
-    pub(crate) api_key: Option<ApiKey>,
-    /// A file whose first line that is neither empty nor a # comment is the API key for --url
-    #[arg(long, value_name = "FILE", env = "RELAY_API_KEY_FILE")]
-    pub(crate) api_key_file: Option<PathBuf>,
-    /// With --url, trust the certificates in this PEM file, besides those the system trusts
-    #[arg(long, value_name = "FILE", env = "RELAY_CA")]
-    pub(crate) ca: Option<PathBuf>,
     /// The envelope's sender
     #[arg(long, value_name = "ADDRESS", default_value = "alice@example.org")]
     pub(crate) from: Address,
     /// A recipient; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) to: Vec<Address>,
+    #[command(flatten, next_help_heading = "With --url")]
+    pub(crate) key: KeyChoice,
+    #[command(flatten)]
+    pub(crate) way: Way,
 }
 
 impl BenchArgs {
     /// Lets the command line win over the environment where two options are one setting.
     pub(crate) fn settle(&mut self, matches: &ArgMatches) {
-        settle_key(matches, &mut self.api_key, &mut self.api_key_file);
+        self.key.settle(matches);
     }
 
     /// How to reach the relay that was named, if one was.
     pub(super) fn uplink(&self) -> Option<Uplink> {
         Some(Uplink {
             url: self.url.clone()?,
-            api_key: self.api_key.clone(),
-            api_key_file: self.api_key_file.clone(),
-            ca: self.ca.clone(),
-            client_certificate: None,
-            client_key: None,
-            proxy: None,
-            header: Vec::new(),
+            key: self.key.clone(),
+            way: self.way.clone(),
             attempts: ATTEMPTS,
         })
     }

@@ -5,9 +5,11 @@ use crate::{
     args::{api_key, is_shadowed},
     config::{LogFilter, MAX_MESSAGE_BYTES, key, list, local_host, one, or, read_file, tls_of},
     failure::Failure,
+    key_choice::KeyChoice,
     keys::Secret,
     rules::Network,
     uplink::Uplink,
+    way::Way,
 };
 use clap::{ArgMatches, Args};
 use ipnet::IpNet;
@@ -244,13 +246,17 @@ impl Settings {
             listen: layer.listen.unwrap_or(LISTEN),
             uplink: Uplink {
                 url,
-                api_key: layer.api_key,
-                api_key_file: layer.api_key_file,
-                ca: layer.ca,
-                client_certificate: layer.client_certificate,
-                client_key: layer.client_key,
-                proxy: layer.proxy,
-                header: layer.header,
+                key: KeyChoice {
+                    api_key: layer.api_key,
+                    api_key_file: layer.api_key_file,
+                },
+                way: Way {
+                    ca: layer.ca,
+                    client_certificate: layer.client_certificate,
+                    client_key: layer.client_key,
+                    proxy: layer.proxy,
+                    header: layer.header,
+                },
                 attempts: layer.attempts.unwrap_or(ATTEMPTS),
             },
             users,

@@ -78,7 +78,7 @@ fn the_file_says_what_options_say_and_options_win() {
     assert_eq!(over.listen.to_string(), "[::1]:1");
     assert_eq!(over.uplink.url.to_string(), "ws://h/");
     // The key of the file does not count where a file of keys is named.
-    assert_eq!(over.uplink.api_key, None);
+    assert_eq!(over.uplink.key.api_key, None);
     let password = ["--user", "bob", "--password-file", "no/such"];
     let complaint = complaint(&[&["--config", file], &password[..]].concat());
     assert!(complaint.contains("the password no/such"), "{complaint}");

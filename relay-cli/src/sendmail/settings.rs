@@ -3,8 +3,10 @@
 use super::exit;
 use crate::{
     failure::Failure,
+    key_choice::KeyChoice,
     keys::{self, Secret},
     uplink::Uplink,
+    way::Way,
 };
 use relay_proto::{
     WebSocketUrl,
@@ -172,13 +174,17 @@ impl Layer {
         Ok(Settings {
             uplink: Uplink {
                 url,
-                api_key: Some(api_key),
-                api_key_file: None,
-                ca: self.ca,
-                client_certificate: self.client_certificate,
-                client_key: self.client_key,
-                proxy: self.proxy,
-                header: self.header,
+                key: KeyChoice {
+                    api_key: Some(api_key),
+                    api_key_file: None,
+                },
+                way: Way {
+                    ca: self.ca,
+                    client_certificate: self.client_certificate,
+                    client_key: self.client_key,
+                    proxy: self.proxy,
+                    header: self.header,
+                },
                 attempts: self.attempts.unwrap_or(ATTEMPTS),
             },
             domain,
