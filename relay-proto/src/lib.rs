@@ -94,6 +94,7 @@ mod outbox;
 pub mod proxy;
 mod pump;
 mod random;
+mod response_times;
 mod secret;
 pub mod session;
 pub mod smtp;
