@@ -211,16 +211,12 @@ impl<'de> Visitor<'de> for ValueVisitor {
 }
 
 /// A field that holds an object.
+#[derive(Default)]
 pub(super) enum Object<T> {
+    #[default]
     Absent,
     Here(T),
     Other,
-}
-
-impl<T> Default for Object<T> {
-    fn default() -> Self {
-        Self::Absent
-    }
 }
 
 impl<T> Object<T> {
@@ -234,16 +230,12 @@ impl<T> Object<T> {
 }
 
 /// A field that holds an array of objects.
+#[derive(Default)]
 pub(super) enum List<T> {
+    #[default]
     Absent,
     Here(Vec<Object<T>>),
     Other,
-}
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self::Absent
-    }
 }
 
 macro_rules! deserialize {
