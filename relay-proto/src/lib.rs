@@ -72,6 +72,7 @@
 //! - [`session`]: frames that survive the link they were sent on, for any protocol.
 //! - [`storage`]: records that outlive the process.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
+//! - [`kv`]: key-value calls: the [messages](kv::wire).
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -87,6 +88,7 @@ mod endpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hex;
+pub mod kv;
 pub mod link;
 mod machine;
 pub mod mail;
