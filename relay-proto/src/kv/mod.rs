@@ -4,6 +4,7 @@
 //! the link they were sent on, and one that changes something is applied once. The protocol is described for implementers in
 //! `docs/key-value.md`.
 
+pub mod client;
 mod id;
 pub mod wire;
 
