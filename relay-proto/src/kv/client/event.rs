@@ -1,7 +1,7 @@
 //! What a client tells its application.
 
 use super::{Answer, Call, CallError, CallId, ConnectionState};
-use crate::{Time, kv::wire::Notification, pacing::Rate};
+use crate::{Missed, Time, kv::wire::Notification, pacing::Rate};
 use alloc::vec::Vec;
 
 /// News from a client.
@@ -66,6 +66,30 @@ pub enum Event {
         /// What was taken and has not ended.
         left: Vec<Unsettled>,
     },
+}
+
+impl Event {
+    /// A change of a key the token subscribes to, or that some were not told, where this event is about that.
+    pub fn notification(&self) -> Option<Result<&Notification, Gap>> {
+        match self {
+            Self::Notified(notification) => Some(Ok(notification)),
+            Self::Missed { .. } => Some(Err(Gap)),
+            _ => None,
+        }
+    }
+}
+
+/// Changes may have been made here that were not told: read anew what matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("changes may have been made that were not told; what matters should be read anew")]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to say")]
+pub struct Gap;
+
+/// A reader of events was too slow.
+impl From<Missed> for Gap {
+    fn from(_: Missed) -> Self {
+        Self
+    }
 }
 
 /// A call a client had taken and not ended when it ended itself.

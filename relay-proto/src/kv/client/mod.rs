@@ -70,7 +70,7 @@ mod url;
 pub use call::{Answer, Call, CallId, Range};
 pub use config::{ClientConfig, Credential, Timeouts};
 pub use error::{CallError, Refusal, Refused};
-pub use event::{Event, Unsettled};
+pub use event::{Event, Gap, Unsettled};
 pub use replies::{NoAnswer, Replies};
 pub use state::ConnectionState;
 pub use statistics::Statistics;
