@@ -8,7 +8,7 @@ use crate::{
     mail::wire::{self, Message},
     smtp::{Command, ContentDecoder, ContentEncoder, Reply, ReplyError, ReplyParser},
 };
-use alloc::{string::ToString, vec::Vec};
+use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::str;
 
@@ -36,7 +36,7 @@ pub fn endpoint(input: &[u8]) {
         return;
     };
     if let Ok(url) = text.parse::<WebSocketUrl>() {
-        assert_eq!(url.to_string(), text);
+        assert_eq!(url.as_str(), text);
         assert!(!url.host().is_empty());
         assert_ne!(url.port(), 0);
     }

@@ -67,11 +67,14 @@
 //!
 //! - The crate's root: what every machine and every driver share.
 //! - [`channels`]: many conversations in one session, for any protocol.
+//! - [`http`]: requests and responses, for a machine that is reached over HTTP.
 //! - [`link`]: reconnecting and liveness, for any protocol.
+//! - [`pacing`]: rates that hold, rates that heed the peer, and how much is under way at once, for any protocol.
 //! - [`proxy`]: the way to a server through an HTTP proxy.
 //! - [`session`]: frames that survive the link they were sent on, for any protocol.
 //! - [`storage`]: records that outlive the process.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
+//! - [`kv`]: key-value calls: the [messages](kv::wire).
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -87,13 +90,17 @@ mod endpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hex;
+pub mod http;
+pub mod kv;
 pub mod link;
 mod machine;
 pub mod mail;
 mod outbox;
+pub mod pacing;
 pub mod proxy;
 mod pump;
 mod random;
+mod response_times;
 mod secret;
 pub mod session;
 pub mod smtp;
