@@ -67,6 +67,7 @@
 //!
 //! - The crate's root: what every machine and every driver share.
 //! - [`channels`]: many conversations in one session, for any protocol.
+//! - [`http`]: requests and responses, for a machine that is reached over HTTP.
 //! - [`link`]: reconnecting and liveness, for any protocol.
 //! - [`proxy`]: the way to a server through an HTTP proxy.
 //! - [`session`]: frames that survive the link they were sent on, for any protocol.
@@ -88,6 +89,7 @@ mod endpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hex;
+pub mod http;
 pub mod kv;
 pub mod link;
 mod machine;
