@@ -5,6 +5,7 @@
 //! `docs/key-value.md`.
 
 mod id;
+pub mod service;
 pub mod wire;
 
 pub use id::{ClientId, IdError, StoreId};
