@@ -69,6 +69,7 @@
 //! - [`channels`]: many conversations in one session, for any protocol.
 //! - [`http`]: requests and responses, for a machine that is reached over HTTP.
 //! - [`link`]: reconnecting and liveness, for any protocol.
+//! - [`pacing`]: rates that hold, rates that heed the peer, and how much is under way at once, for any protocol.
 //! - [`proxy`]: the way to a server through an HTTP proxy.
 //! - [`session`]: frames that survive the link they were sent on, for any protocol.
 //! - [`storage`]: records that outlive the process.
@@ -96,6 +97,7 @@ pub mod link;
 mod machine;
 pub mod mail;
 mod outbox;
+pub mod pacing;
 pub mod proxy;
 mod pump;
 mod random;

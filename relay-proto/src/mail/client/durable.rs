@@ -3,7 +3,6 @@
 use super::{
     ClientConfig, Timeouts,
     ahead::{Allowance, Terms},
-    pace::Pace,
     settlement::Delivery,
     submission::Work,
 };
@@ -17,6 +16,7 @@ use crate::{
         wire::{DurableGrant, DurableRequest, Violation, Word, encode_word},
     },
     outbox::Entry,
+    pacing::Window,
     session::{Body, RetentionLimits, Session, SessionId},
     smtp::{Capabilities, Conversation, Flight, ScriptRun},
 };
@@ -61,7 +61,7 @@ pub(super) struct Durable {
     talkative: BTreeSet<u64>,
     /// When the patience with each channel ends.
     alarms: BTreeSet<(Time, u64)>,
-    pace: Pace,
+    window: Window,
     haste: Haste,
     capabilities: Capabilities,
     ledger_mark: String,
@@ -167,7 +167,7 @@ impl Durable {
             sendings: BTreeMap::new(),
             talkative: BTreeSet::new(),
             alarms: BTreeSet::new(),
-            pace: Pace::new(most, terms.window),
+            window: Window::new(most, terms.window),
             haste: Haste::default(),
             capabilities: terms.capabilities.clone(),
             ledger_mark: terms.ledger_mark.clone(),
@@ -237,7 +237,7 @@ impl Durable {
     ) -> Result<(), Violation> {
         self.take_terms(now, grant)?;
         self.ahead = None;
-        self.pace.start_over();
+        self.window.start_over();
         for (channel, sending) in &mut self.sendings {
             let at = now.after(sending.patience(timeouts));
             set_alarm(&mut self.alarms, *channel, sending, at);
@@ -315,7 +315,7 @@ impl Durable {
 
     pub(super) fn has_vacancy(&self, abreast: usize) -> bool {
         let under_way = self.sendings.len();
-        self.draining.is_none() && under_way < abreast && self.pace.has_room(under_way)
+        self.draining.is_none() && under_way < abreast && self.window.has_room(under_way)
     }
 
     /// Over which time to come back, where the relay wants to be left and nothing keeps us.
@@ -361,7 +361,7 @@ impl Durable {
             sent_under: entry.item.sent_under.clone(),
         });
         self.haste.hurry();
-        self.pace.begun(entry.item.submission.len());
+        self.window.begun(entry.item.submission.len());
         let sending = Sending {
             entry,
             started: now,
@@ -398,13 +398,13 @@ impl Durable {
         self.talkative.remove(&channel);
         let sending = self.sendings.remove(&channel)?;
         self.alarms.remove(&(sending.until, channel));
-        self.pace.ended(sending.entry.item.submission.len());
+        self.window.ended(sending.entry.item.submission.len());
         Some(sending)
     }
 
     /// A message was accepted, so long after it was begun.
     pub(super) fn accepted(&mut self, after: Duration) {
-        self.pace.accepted(after);
+        self.window.accepted(after);
     }
 
     /// Everything under way, in the order of its sending.

@@ -9,7 +9,6 @@ mod durable;
 mod error;
 mod event;
 mod link;
-mod pace;
 mod receipts;
 mod sending;
 mod settlement;
