@@ -1,7 +1,7 @@
 //! What a client asks for.
 
-use super::Fields;
-use alloc::{borrow::ToOwned, string::String};
+use super::{Fields, head};
+use alloc::{borrow::ToOwned, format, string::String};
 use bytes::Bytes;
 use core::fmt;
 use percent_encoding::percent_decode_str;
@@ -13,6 +13,8 @@ use percent_encoding::percent_decode_str;
 pub struct Request {
     method: String,
     target: String,
+    /// Of HTTP/1.
+    minor_version: u8,
     fields: Fields,
     body: Bytes,
 }
@@ -23,6 +25,7 @@ impl Request {
         Self {
             method: method.into(),
             target: target.into(),
+            minor_version: 1,
             fields: Fields::default(),
             body: Bytes::new(),
         }
@@ -88,18 +91,50 @@ impl Request {
         &self.body
     }
 
-    /// Whether it asks for a WebSocket in place of an answer: `Upgrade: websocket` (RFC 6455, section 4.2.1).
+    /// Whether it asks for a WebSocket in place of an answer: `Upgrade: websocket` (RFC 6455, section 4.2.1), and not in
+    /// HTTP/1.0, which has no upgrades (RFC 9110, section 7.8).
     pub fn is_upgrade(&self) -> bool {
-        self.fields.has_token("Upgrade", "websocket")
+        self.minor_version > 0 && self.fields.has_token("Upgrade", "websocket")
     }
 
-    /// Gives the request what was received of it.
-    pub(super) fn received(method: &str, target: &str, fields: Fields, body: Bytes) -> Self {
+    /// The request as it is sent on a connection of its own: with `Connection: close`, the length of a body, and no other
+    /// field that would say the like.
+    ///
+    /// Whatever cannot stand in a request's first line, in its method or its target, is left out of it; write it with percent
+    /// escapes.
+    pub fn to_bytes(&self) -> Bytes {
+        let only_visible = |text: &str| {
+            text.chars()
+                .filter(char::is_ascii_graphic)
+                .collect::<String>()
+        };
+        let (method, target) = (only_visible(&self.method), only_visible(&self.target));
+        let length = match self.body.len() {
+            // A method with content says so where there is none (RFC 9110, section 8.6).
+            0 if !matches!(&*method, "POST" | "PUT" | "PATCH") => String::new(),
+            length => format!("Content-Length: {length}\r\n"),
+        };
+        head::write(
+            &format!("{method} {target} HTTP/1.1"),
+            &format!("Connection: close\r\n{length}"),
+            &self.fields,
+            &self.body,
+        )
+    }
+
+    /// The minor version of HTTP/1.
+    pub(super) const fn minor_version(&self) -> u8 {
+        self.minor_version
+    }
+
+    /// The head of a request that was received.
+    pub(super) fn received(method: &str, target: &str, minor_version: u8, fields: Fields) -> Self {
         Self {
             method: method.to_owned(),
             target: target.to_owned(),
+            minor_version,
             fields,
-            body,
+            body: Bytes::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a server answers.
 
-use super::Fields;
-use alloc::{borrow::ToOwned, string::String};
+use super::{Fields, head};
+use alloc::{borrow::ToOwned, format, string::String};
 use bytes::Bytes;
 use core::fmt;
 
@@ -19,7 +19,7 @@ pub struct Response {
 impl Response {
     /// A response of this status code without fields and body; its reason phrase is the usual one.
     ///
-    /// Whoever sends it takes a code that is no final one, below 200 or above 599, for 500.
+    /// One that is no final code, below 200 or above 599, is sent as 500.
     pub fn new(status: u16) -> Self {
         Self {
             status,
@@ -68,6 +68,35 @@ impl Response {
     /// The body; empty where there is none.
     pub const fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The response as it is sent to a request of this method, at the end of the connection: with `Connection: close`, the
+    /// length of the body, and no other field that would say the like. `HEAD` gets no body, and no request gets one with a status
+    /// that has none (RFC 9110, sections 9.3.2 and 15.3.5).
+    pub fn to_bytes(&self, method: &str) -> Bytes {
+        // What is no final status would leave the client waiting for one.
+        let other = Self::new(500);
+        let sent = match self.status {
+            200..=599 => self,
+            _ => &other,
+        };
+        let (length, body) = match sent.status {
+            204 | 304 => (String::new(), &[][..]),
+            _ => {
+                let length = format!("Content-Length: {}\r\n", sent.body.len());
+                let body = match method {
+                    "HEAD" => &[],
+                    _ => &sent.body[..],
+                };
+                (length, body)
+            }
+        };
+        head::write(
+            &format!("HTTP/1.1 {} {}", sent.status, sent.reason),
+            &format!("Connection: close\r\n{length}"),
+            &sent.fields,
+            body,
+        )
     }
 
     /// The head of a response that was received.
