@@ -13,7 +13,7 @@ use crate::{
     storage::{BatchId, Recorder, StorageError},
 };
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
-use core::{mem, time::Duration};
+use core::time::Duration;
 
 /// The most calls in one turn: so many that a disk that takes ten milliseconds for a batch does not limit anybody, and so few that they
 /// are done in about one.
