@@ -2,7 +2,8 @@
 
 use crate::{
     bench::BenchArgs, bridge::BridgeArgs, compose::ComposeArgs, config::Layer,
-    console::ConsoleArgs, failure::Failure, sendmail::RawArgs, uplink::Uplink,
+    console::ConsoleArgs, failure::Failure, key_value::KeyValueCommand, sendmail::RawArgs,
+    uplink::Uplink,
 };
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// through the relay named with --url.
     #[command(after_long_help = crate::bench::NOTES)]
     Bench(BenchArgs),
+    /// Read, change and watch what a key-value service keeps
+    #[command(subcommand, after_long_help = crate::key_value::NOTES)]
+    Kv(KeyValueCommand),
     /// Send one message from standard input, with the flags of sendmail
     #[command(after_long_help = crate::sendmail::NOTES, disable_version_flag = true, disable_help_flag = true)]
     Sendmail(RawArgs),
@@ -193,6 +197,7 @@ impl Command {
             Self::Console(console) => console.settle(matches),
             Self::Bridge(bridge) => bridge.layer.settle(matches),
             Self::Bench(bench) => bench.settle(matches),
+            Self::Kv(command) => command.settle(matches),
             Self::Demo | Self::Sendmail(_) => {}
         }
     }

@@ -9,9 +9,11 @@ mod console;
 mod demo;
 mod failure;
 mod key_choice;
+mod key_value;
 mod keys;
 mod known_keys;
 mod mailbox;
+mod printable;
 mod rules;
 mod send;
 mod sendmail;
@@ -49,6 +51,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Bench(arguments) => runtime.block_on(bench::bench(arguments)),
         Command::Bridge(arguments) => runtime.block_on(bridge::bridge(arguments)),
         Command::Sendmail(raw) => runtime.block_on(sendmail::sendmail(&raw.arguments)),
+        Command::Kv(command) => runtime.block_on(key_value::key_value(command)),
         Command::Send(arguments) => runtime.block_on(send::send(arguments)),
     }
 }

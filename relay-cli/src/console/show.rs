@@ -1,6 +1,7 @@
 //! What a person sees of it.
 
 use super::{json, machine::Ending};
+use crate::printable::printable;
 use relay_proto::{CloseCode, Closure, Frame, mail::wire::ApiKey};
 use std::{borrow::Cow, fmt::Write, time::Duration};
 
@@ -134,23 +135,6 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
 fn lines(text: &str, between: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(printable).collect();
     lines.join(between)
-}
-
-/// The text without what would move the cursor, change colours or turn the direction of reading.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        let turns = matches!(
-            character,
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        );
-        if turns || character.is_control() && character != '\t' {
-            shown.extend(character.escape_debug());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 fn bytes(length: usize) -> String {

@@ -58,7 +58,11 @@ pub(crate) struct ValueArgs {
     #[arg(value_name = "KEY")]
     pub(super) key: String,
     /// The value [default: what comes on standard input]
-    #[arg(value_name = "VALUE", conflicts_with = "file", allow_hyphen_values = true)]
+    #[arg(
+        value_name = "VALUE",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     pub(super) value: Option<String>,
     /// Take the value from this file, as it is
     #[arg(long, value_name = "FILE")]
@@ -109,7 +113,11 @@ pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(super) place: Place,
     /// Which keys, where --token does not say so
-    #[arg(value_name = "PATTERN", required_unless_present = "token", conflicts_with = "token")]
+    #[arg(
+        value_name = "PATTERN",
+        required_unless_present = "token",
+        conflicts_with = "token"
+    )]
     pub(super) patterns: Vec<String>,
     /// End after so many changes
     #[arg(long, value_name = "N")]

@@ -24,13 +24,21 @@ pub(crate) struct Place {
     #[command(flatten)]
     pub(super) key: KeyChoice,
     /// A token, where there is no API key
-    #[arg(long, value_name = "TOKEN", env = "RELAY_KV_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "RELAY_KV_TOKEN",
+        hide_env_values = true
+    )]
     pub(super) token: Option<Secret>,
     #[command(flatten)]
     pub(super) way: Way,
     /// How many seconds to wait for the answer
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     pub(super) timeout: NonZeroU32,
+    /// How often to try to connect before giving up
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(super) attempts: NonZeroU32,
     /// Speak the plain dialect, as any HPKV service does, without asking for more
     #[arg(long)]
     pub(super) plain: bool,
@@ -80,6 +88,7 @@ impl Place {
         let mut config = ClientConfig::new(self.url.clone(), credential);
         config.durable = !self.plain;
         config.timeouts.call = self.patience();
+        config.reconnect.attempts = Some(self.attempts.get() - 1);
         Ok((config, transport))
     }
 
