@@ -14,6 +14,7 @@ mod output;
 mod policy;
 mod pool;
 mod presented;
+mod rates;
 mod refusals;
 mod sessions;
 mod shares;
@@ -37,6 +38,7 @@ use self::{
     front::{FrontId, Fronts},
     output::Output,
     pool::Pool,
+    rates::Rates,
     refusals::Refusals,
     strangers::Strangers,
     timers::{Timed, Timers},
@@ -113,6 +115,7 @@ pub struct Relay {
     waiting: BTreeMap<DeliveryKey, BTreeSet<SessionId>>,
     pool: Pool,
     usage: Usage,
+    rates: Rates,
     timers: Timers,
     /// Whose timers may have changed.
     touched: Vec<Timed>,
@@ -177,6 +180,7 @@ impl Relay {
             waiting: BTreeMap::new(),
             pool: Pool::default(),
             usage: Usage::default(),
+            rates: Rates::default(),
             timers: Timers::default(),
             touched: Vec::new(),
             output: Output::default(),
