@@ -12,6 +12,7 @@ use clap::{
 use relay_proto::{
     Priority,
     mail::wire::ApiKey,
+    pacing::Rate,
     smtp::{Address, AddressError, ReversePath},
 };
 use std::{convert::Infallible, path::PathBuf};
@@ -128,6 +129,9 @@ pub(crate) struct SendArgs {
     /// How urgent the messages are
     #[arg(long, value_enum, default_value = "normal")]
     pub(crate) priority: PriorityName,
+    /// Send no more messages than this: 10/s, 600/min or 5/h, and 10/s:20 for up to 20 at once [default: as many as the relay takes]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<Rate>,
     /// Messages (RFC 5322), one a file; "-" or none: one from standard input
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,

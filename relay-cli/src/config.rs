@@ -15,6 +15,7 @@ use relay_proto::{
         relay::{Domain, RecipientPattern},
         wire::ApiKey,
     },
+    pacing::Rate,
     smtp::{Access, Credentials, HostName},
 };
 use relay_tokio::{CertificateDer, Origin, Origins, TlsAcceptor};
@@ -82,6 +83,11 @@ pub(crate) struct Layer {
     /// Let each API key have no more messages under way than this at a time [default: 4096]
     #[arg(long, value_name = "N", env = "RELAY_KEY_MESSAGES")]
     key_messages: Option<NonZeroUsize>,
+    /// Take no more messages of each API key than this: 10/s, 600/min or 5/h, and 10/s:20 for up to 20 at once. Clients of this project slow
+    /// down by themselves [default: as many as come]
+    #[arg(long, value_name = "RATE", env = "RELAY_KEY_RATE")]
+    #[serde(deserialize_with = "one")]
+    key_rate: Option<Rate>,
     /// Keep in this file what became of messages, so that after a crash clients are told and nothing is sent twice
     #[arg(long, value_name = "FILE", env = "RELAY_LEDGER")]
     ledger: Option<PathBuf>,
@@ -207,6 +213,7 @@ impl Layer {
             max_held_bytes: self.max_held_bytes.or(lower.max_held_bytes),
             key_links: self.key_links.or(lower.key_links),
             key_messages: self.key_messages.or(lower.key_messages),
+            key_rate: self.key_rate.or(lower.key_rate),
             ledger: self.ledger.or(lower.ledger),
             base_only: self.base_only || lower.base_only,
             tls_cert,
@@ -254,6 +261,8 @@ pub(crate) struct Settings {
     pub(crate) key_links: Option<usize>,
     /// `None`: the relay's default.
     pub(crate) key_messages: Option<usize>,
+    /// `None`: as many as come.
+    pub(crate) key_rate: Option<Rate>,
     /// `None`: in memory.
     pub(crate) ledger: Option<PathBuf>,
     pub(crate) base_only: bool,
@@ -287,6 +296,7 @@ impl Settings {
             max_held_bytes: None,
             key_links: None,
             key_messages: None,
+            key_rate: None,
             ledger: None,
             base_only: false,
             tls: None,
@@ -351,6 +361,7 @@ impl Settings {
             max_held_bytes: layer.max_held_bytes.map(NonZeroUsize::get),
             key_links: layer.key_links.map(NonZeroUsize::get),
             key_messages: layer.key_messages.map(NonZeroUsize::get),
+            key_rate: layer.key_rate,
             ledger: layer.ledger,
             base_only: layer.base_only,
             tls,

@@ -107,7 +107,7 @@ fn the_file_says_what_options_say() {
     let file = file(&format!(
         "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
          allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-origin = 'https://mail.example'\nallow-rcpt = ['a@b.example', 'c.example']\n\
-         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\nmax-held-bytes = 5000\nkey-links = 6\nkey-messages = 7\nledger = 'l.redb'\nbase-only = true\n",
+         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\nmax-held-bytes = 5000\nkey-links = 6\nkey-messages = 7\nkey-rate = '600/min:20'\nledger = 'l.redb'\nbase-only = true\n",
         keys.path().display()
     ));
     let settings = settings(&["--config", file.path().to_str().unwrap()]).unwrap();
@@ -130,6 +130,7 @@ fn the_file_says_what_options_say() {
         (settings.key_links, settings.key_messages),
         (Some(6), Some(7))
     );
+    assert_eq!(settings.key_rate, Some("10/s:20".parse().unwrap()));
     assert_eq!(settings.ledger.as_deref(), Some(Path::new("l.redb")));
     assert!(settings.base_only);
     assert_eq!(settings.log.to_string(), "debug");
@@ -178,6 +179,10 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
         ("max-message-bytes = 0\n", ":1: "),
         ("upstream-connections = 0\n", ":1: "),
         ("key-links = 0\n", ":1: "),
+        (
+            "key-rate = '0/s'\n",
+            "a rate of zero would let nothing through",
+        ),
         (
             "mailbox = 'm'\nupstream = 'smtp://h'\napi-key = ['k']\n",
             "exclude each other",

@@ -73,6 +73,8 @@ pub(crate) struct Outbox<T> {
     entries: BTreeMap<u64, (Place, Entry<T>)>,
     ready: BTreeMap<(Priority, i64), u64>,
     deferred: BTreeSet<(Time, u64)>,
+    /// Where those that are out for sending stood.
+    out: BTreeMap<u64, i64>,
     expiring: BTreeSet<(Time, u64)>,
     front: i64,
     back: i64,
@@ -92,6 +94,7 @@ impl<T> Outbox<T> {
             entries: BTreeMap::new(),
             ready: BTreeMap::new(),
             deferred: BTreeSet::new(),
+            out: BTreeMap::new(),
             expiring: BTreeSet::new(),
             front: 0,
             back: 0,
@@ -113,27 +116,34 @@ impl<T> Outbox<T> {
 
     /// Puts an item that was counted behind all of its priority.
     pub(crate) fn enter(&mut self, entry: Entry<T>) {
+        self.out.remove(&entry.id);
         self.back += 1;
         self.place(Place::Ready(self.back), entry);
     }
 
     /// Takes the next item out for sending; it goes on counting until it is settled or put back.
     pub(crate) fn take(&mut self) -> Option<Entry<T>> {
-        let id = *self.ready.first_key_value()?.1;
+        let ((_, order), id) = self.ready.first_key_value()?;
+        let (order, id) = (*order, *id);
+        self.out.insert(id, order);
         self.unplace(id)
     }
 
-    /// Puts an item that was taken back before all of its priority, at once or from `not_before` on.
+    /// Puts an item that was taken back: where it stood, which is before all that was not taken yet, or from `not_before` on before
+    /// all of its priority.
     pub(crate) fn put_back(&mut self, entry: Entry<T>, not_before: Option<Time>) {
-        let place = match not_before {
-            Some(time) => Place::Deferred(time),
-            None => self.next_front(),
+        let stood = self.out.remove(&entry.id);
+        let place = match (not_before, stood) {
+            (Some(time), _) => Place::Deferred(time),
+            (None, Some(order)) => Place::Ready(order),
+            (None, None) => self.next_front(),
         };
         self.place(place, entry);
     }
 
     /// Forgets an item that was taken: it has met its end.
     pub(crate) fn settle(&mut self, entry: Entry<T>) -> T {
+        self.out.remove(&entry.id);
         self.held.items -= 1;
         self.held.bytes -= entry.bytes;
         entry.item
@@ -325,6 +335,23 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_back_one_by_one_stands_where_it_stood() {
+        let mut outbox = outbox();
+        for id in 0..6 {
+            push(&mut outbox, entry(id, Priority::Normal));
+        }
+        let mut taken: Vec<_> = (0..5).filter_map(|_| outbox.take()).collect();
+        taken.rotate_left(2);
+        for entry in taken {
+            outbox.put_back(entry, None);
+        }
+        let again = outbox.take().unwrap();
+        outbox.put_back(again, None);
+        assert_eq!(order(&mut outbox), [0, 1, 2, 3, 4, 5]);
+        assert!(outbox.out.is_empty());
+    }
+
+    #[test]
     fn deferred_items_wait_for_their_time() {
         let mut outbox = outbox();
         push(&mut outbox, entry(0, Priority::Normal));
@@ -432,6 +459,7 @@ mod tests {
                 let positions: BTreeSet<_> = waiting.iter().map(|id| outbox.position(*id).unwrap()).collect();
                 prop_assert_eq!(positions, (0..waiting.len()).collect::<BTreeSet<_>>());
             }
+            prop_assert_eq!(outbox.out.len(), out.len());
             let drained: BTreeSet<_> = outbox.drain().into_iter().map(|(id, _)| id).collect();
             prop_assert_eq!(drained, waiting);
         }

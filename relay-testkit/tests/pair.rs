@@ -5,10 +5,11 @@ use bytes::Bytes;
 use relay_proto::{
     Machine, Priority,
     mail::{
-        client::{ConnectionState, Error, Event, Receipt, Submission},
+        client::{ClientConfig, ConnectionState, Error, Event, Receipt, Submission},
         relay,
         wire::ApiKey,
     },
+    pacing::Rate,
     smtp::{Address, ForwardPath, Script},
 };
 use relay_testkit::simulation::{Plan, Trace, Verdict, World, mail};
@@ -228,4 +229,61 @@ fn a_message_on_a_new_link_costs_one_round_trip_where_the_relay_is_known() {
     let resumed = |line: &&String| line.contains("client says SessionResumed");
     assert_eq!(lines.iter().filter(resumed).count(), 1);
     assert_eq!(world.oracle.borrow().taken.len(), 3);
+}
+
+/// A hundred messages at once, for a relay that takes so many a second of their key: how long it took, and how often one was refused
+/// for the rate.
+fn a_hundred_messages(
+    durable: bool,
+    rate: u64,
+    configure: impl FnOnce(&mut ClientConfig),
+) -> (Duration, u64) {
+    let plan = Plan {
+        durable,
+        rate: Some(Rate::per_second(rate)),
+        // No message has a second try.
+        attempts: Some(0),
+        ..plan(8)
+    };
+    let mut world = World::new(&plan, Trace::default(), configure);
+    let begun = world.network.now;
+    for number in 0..100 {
+        submit(&mut world, number, &["bob@example.net"], b"x\r\n");
+    }
+    world.run_for(SECOND);
+    while !world.oracle.borrow().all_settled() {
+        world.run_for(SECOND / 10);
+        assert!(world.network.now.since(begun) < 120 * SECOND);
+    }
+    let taken = world.network.now.since(begun);
+    let delivered = |verdict: &Option<Verdict>| *verdict == Some(Verdict::Delivered);
+    assert!(verdicts(&world).values().all(delivered));
+    let statistics = world.clients[0].pump.machine().statistics();
+    assert_eq!((statistics.failed, statistics.retried), (0, 0));
+    (taken, statistics.throttled)
+}
+
+#[test]
+fn a_client_learns_the_rate_of_its_key_and_fails_nothing() {
+    // As many as in a second go at once, and the base dialect would need thirty seconds anyway.
+    for (durable, rate, least) in [(true, 10, 9), (true, 2, 49), (false, 2, 49)] {
+        let (taken, refused) = a_hundred_messages(durable, rate, |_| {});
+        // A rate that is halved and grows again is three quarters of the most in the mean.
+        let most = least * SECOND * 4 / 3;
+        assert!(
+            (least * SECOND..=most).contains(&taken),
+            "{durable} {rate}: {taken:?}"
+        );
+        // The first flight and, now and then, one that finds out whether it is still so.
+        assert!(refused <= 16 + 8, "{durable} {rate}: {refused}");
+    }
+}
+
+#[test]
+fn a_client_that_knows_the_rate_of_its_key_is_never_refused() {
+    // One less at once: it may have to wait on the way, and the next not.
+    let rate = Rate::per_second(10).with_burst(9);
+    let (taken, refused) = a_hundred_messages(true, 10, |config| config.rate = Some(rate));
+    assert!((9 * SECOND..=10 * SECOND).contains(&taken), "{taken:?}");
+    assert_eq!(refused, 0);
 }

@@ -33,6 +33,12 @@ pub(crate) async fn tell(
                 error,
                 ..
             }) => say(&bar, started, &error, attempt, of, at),
+            Ok(Event::Throttled {
+                rate, until, error, ..
+            }) => {
+                let wait = seconds_until(until, started);
+                bar.suspend(|| eprintln!("slower: {error}; going on in {wait:.1} s with {rate}"));
+            }
             _ => {}
         }
     }
@@ -46,12 +52,14 @@ fn say(
     of: Option<u32>,
     at: Time,
 ) {
-    let wait = at.since(Time::ZERO).saturating_sub(started.elapsed());
+    let wait = seconds_until(at, started);
     let of = of.map_or_else(String::new, |of| format!(" of {of}"));
     bar.suspend(|| {
-        eprintln!(
-            "not yet: {error}; trying again in {:.1} s ({attempt}{of})",
-            wait.as_secs_f32()
-        );
+        eprintln!("not yet: {error}; trying again in {wait:.1} s ({attempt}{of})",);
     });
+}
+
+fn seconds_until(at: Time, started: Instant) -> f32 {
+    let wait = at.since(Time::ZERO).saturating_sub(started.elapsed());
+    wait.as_secs_f32()
 }

@@ -45,6 +45,7 @@ pub(crate) async fn send(arguments: SendArgs) -> Result<ExitCode, Failure> {
     let (mut config, transport) = arguments.uplink.configure(largest)?;
     // Few messages are queued at once here, however large they are.
     config.queue = OutboxLimits::new(AT_ONCE, usize::MAX);
+    config.rate = arguments.rate;
     let started = Instant::now();
     let client = Client::start(config, transport);
     let bar = progress_bar(sources.len());

@@ -51,6 +51,7 @@ impl Service {
             max_held_bytes,
             key_links,
             key_messages,
+            key_rate,
             ledger,
             base_only,
             tls,
@@ -86,6 +87,7 @@ impl Service {
             recipients: allow_rcpt,
             max_message_bytes: Some(max_message_bytes),
             max_links: key_links,
+            rate: key_rate,
             ..Policy::default()
         };
         policy.max_channels = key_messages.unwrap_or(policy.max_channels);

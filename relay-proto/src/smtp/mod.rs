@@ -18,6 +18,7 @@ mod reply_parser;
 mod script;
 mod server;
 mod session;
+mod slow_down;
 
 pub use address::{Address, AddressError, ForwardPath, HostName, ReversePath};
 pub use authentication::{Credentials, Mechanism, SaslMessage};

@@ -1,7 +1,7 @@
 //! What a run is like: everything that is drawn from its seed before it begins, so that it can be read and made smaller.
 
 use super::{Faults, Moods};
-use relay_proto::{Random, mail::client::InDoubtPolicy};
+use relay_proto::{Random, mail::client::InDoubtPolicy, pacing::Rate};
 use std::time::Duration;
 
 /// What happens to a host at a moment, each with a chance in a thousand.
@@ -50,6 +50,8 @@ pub struct Plan {
     pub forgetful: Option<(usize, Duration)>,
     /// Over which time a relay that drains wants its clients back.
     pub spread: Duration,
+    /// How many messages the relay takes of each key, where that is bounded.
+    pub rate: Option<Rate>,
     /// How long a message may wait in its queue.
     pub lifetime: Option<Duration>,
     /// How many messages are submitted.
@@ -87,6 +89,7 @@ impl Plan {
             relay_disk: false,
             forgetful: None,
             spread: Duration::from_secs(10),
+            rate: None,
             lifetime: None,
             messages: 0,
             longest: 80_000,
@@ -201,6 +204,13 @@ impl Plan {
             ][below(8) as usize],
             spread: Duration::from_secs(below(20)),
             lifetime: [None, None, Some(2 * second), Some(60 * second)][below(4) as usize],
+            rate: [
+                None,
+                None,
+                None,
+                Some(Rate::per_second(1)),
+                Some(Rate::per_second(10).with_burst(1)),
+            ][below(5) as usize],
             faults,
             mishaps,
             moods,
@@ -237,7 +247,9 @@ impl Plan {
         } else {
             Duration::ZERO
         };
-        let each = Duration::from_secs(6) + patience;
+        // Each is refused for the rate once or twice, and others of the same key go before it.
+        let turns = when(self.rate.is_some(), 10 * self.clients as u64);
+        let each = Duration::from_secs(6) + patience + turns;
         let messages = u32::try_from(self.messages).unwrap_or(u32::MAX);
         Duration::from_secs(60) + late + drained + links + answer + each * messages
     }
@@ -273,6 +285,7 @@ impl Plan {
         consider(&|plan| plan.mishaps.client_shut_down = 0);
         consider(&|plan| plan.mishaps.cancelled = 0);
         consider(&|plan| plan.forgetful = None);
+        consider(&|plan| plan.rate = None);
         consider(&|plan| plan.lifetime = None);
         consider(&|plan| plan.mishaps.server_killed = 0);
         consider(&|plan| plan.mishaps.stall = 0);

@@ -85,15 +85,21 @@ impl World {
         let relay_events = Rc::new(RefCell::new(Vec::new()));
 
         let (log, story) = (Rc::clone(&relay_events), trace.clone());
+        let rate = plan.rate;
         let on_relay = move |relay: &mut Relay, now: Time, event: relay::Event| {
             story.say(now, || format!("relay says {event:?}"));
             if let relay::Event::KeyPresented { link, key, .. } = &event {
                 if *key == ApiKey::new("good") {
-                    relay.grant(now, *link, Policy::default());
+                    let policy = Policy {
+                        rate,
+                        ..Policy::default()
+                    };
+                    relay.grant(now, *link, policy);
                 } else if *key == ApiKey::new("other") {
                     let account = "other".into();
                     let policy = Policy {
                         account,
+                        rate,
                         ..Policy::default()
                     };
                     relay.grant(now, *link, policy);

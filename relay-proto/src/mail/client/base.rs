@@ -87,7 +87,8 @@ impl Channel {
 
 impl Client {
     /// Asks for a channel for this submission.
-    pub(super) fn open_channel(&mut self, now: Time, entry: Entry<Delivery>) {
+    pub(super) fn open_channel(&mut self, now: Time, mut entry: Entry<Delivery>) {
+        self.note_sent(now, &mut entry);
         self.keep(&entry, true);
         self.say(&Message::ChannelOpen);
         self.enter(now, ConnectionState::ChannelOpening);

@@ -6,6 +6,7 @@ use crate::{
     link::LinkError,
     mail::{DeliveryId, wire::Limits},
     outbox::Priority,
+    pacing::Rate,
     smtp::{Exchange, ForwardPath, Reply},
     storage::StorageError,
 };
@@ -126,6 +127,21 @@ pub enum Event {
         at: Time,
         /// Why.
         error: Error,
+    },
+    /// The relay, or the server behind it, asks to be sent less. Nothing goes for a time, and then it goes more slowly. Once for
+    /// all that was on its way then.
+    Throttled {
+        /// The rate from now on. It grows as long as everything is taken; [`Statistics::pace`](super::Statistics::pace) shows it.
+        rate: Rate,
+        /// When the next submission goes.
+        until: Time,
+        /// What was said.
+        error: Error,
+    },
+    /// It goes as fast again as it may, since everything was taken for some time.
+    RateRecovered {
+        /// The limit that is set; none: as fast as the relay takes it.
+        limit: Option<Rate>,
     },
     /// A message was sent whole and its reply got lost. It may have been delivered.
     InDoubt {

@@ -18,6 +18,7 @@ mod statistics;
 mod submission;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 pub use config::{ClientConfig, InDoubtPolicy, Timeouts};
 pub use error::{Error, Refusal, Refused, Timeout};
@@ -32,6 +33,7 @@ use crate::{
     link::{Backoff, Change, Uplink},
     mail::{DeliveryId, wire::Limits},
     outbox::{Entry, Outbox},
+    pacing::Pacer,
     response_times::ResponseTimes,
 };
 use ahead::Terms;
@@ -57,6 +59,8 @@ pub struct Client {
     promised: Option<Terms>,
     /// How many submissions may be under way at once, where there is more than one channel.
     abreast: usize,
+    /// When the next submission may go.
+    pacer: Pacer,
     /// None: what is accepted is held in memory only.
     spool: Option<Spool>,
     limits: Limits,
@@ -89,6 +93,7 @@ struct Counts {
     failed: u64,
     retried: u64,
     expired: u64,
+    throttled: u64,
 }
 
 impl Client {
@@ -103,6 +108,7 @@ impl Client {
             dialect: Dialect::default(),
             promised: None,
             abreast: config.max_channels.max(1),
+            pacer: Pacer::new(now, config.rate),
             config,
             spool: None,
             limits: Limits::default(),
@@ -149,6 +155,7 @@ impl Client {
                 sent_again: 0,
                 concluded: 0,
                 sent_under: None,
+                sent_at: now,
             },
         };
         self.outbox.count(&entry);
@@ -240,6 +247,8 @@ impl Client {
             failed: self.counts.failed,
             retried: self.counts.retried,
             expired: self.counts.expired,
+            throttled: self.counts.throttled,
+            pace: self.pacer.pace(),
             reconnects: self.uplink.opened().saturating_sub(1),
             bytes_sent,
             bytes_received,
@@ -302,7 +311,8 @@ impl Client {
         self.expire(now);
         self.outbox.promote(now);
         let writes = self.spool.as_ref().is_none_or(Spool::works);
-        while writes
+        while self.pacer.is_ready(now)
+            && writes
             && (self.state.is_authenticated() || self.dialect.is_ahead())
             && self.dialect.has_vacancy(self.abreast)
             && let Some(entry) = self.take_acceptable()
@@ -313,7 +323,8 @@ impl Client {
         self.leave_drained(now);
         if self.outbox.is_ready() || self.dialect.has_deliveries() {
             self.idle_until = None;
-            if self.uplink.open(now) {
+            let may_go = self.dialect.has_deliveries() || self.pacer.is_ready(now);
+            if may_go && self.uplink.open(now) {
                 self.apply(now, Change::Opening);
             }
         } else if matches!(self.life, Life::Draining { .. }) && self.outbox.is_empty() {
@@ -392,6 +403,7 @@ impl Machine for Client {
             self.spool.as_ref().and_then(Spool::deadline),
             self.dialect.deadline(),
             self.idle_until.map(timer("idle")),
+            self.pacer.deadline().filter(|_| self.outbox.is_ready()),
             self.outbox.next_ready().map(timer("retry")),
             self.outbox.next_expiry().map(timer("expiry")),
             draining.map(timer("shutdown")),

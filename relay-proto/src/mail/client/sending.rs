@@ -27,7 +27,7 @@ impl Client {
     }
 
     /// Opens a channel for this submission, and sends it without waiting for anything.
-    pub(super) fn begin_sending(&mut self, now: Time, entry: Entry<Delivery>) {
+    pub(super) fn begin_sending(&mut self, now: Time, mut entry: Entry<Delivery>) {
         let timeouts = self.config.timeouts;
         let Some(durable) = self.durable() else {
             return self.put_back(entry);
@@ -40,6 +40,7 @@ impl Client {
             return self.unsuccessful(now, entry, false, error);
         }
         let mark = durable.ledger_mark().clone();
+        self.note_sent(now, &mut entry);
         self.keep_marked(&entry, mark);
         let refused = match self.durable() {
             Some(durable) => durable.open(now, entry, conversation, &timeouts),

@@ -29,6 +29,8 @@ pub(super) struct Delivery {
     /// Where a relay's ledger stood before its end of data was first sent. Some: it may have been delivered, and a relay that
     /// keeps a ledger can be asked.
     pub(super) sent_under: Option<String>,
+    /// When it went out last; until it has, when it was accepted.
+    pub(super) sent_at: Time,
 }
 
 impl Delivery {
@@ -111,6 +113,7 @@ impl Client {
         started: Time,
         completed: Completed,
     ) {
+        self.note_taken(now, &entry);
         let response_time = now.since(started);
         self.counts.processed += 1;
         self.response_times.record(response_time);
@@ -138,6 +141,13 @@ impl Client {
     ) {
         if in_doubt {
             return self.in_doubt(entry, error);
+        }
+        if error.asks_to_slow_down() {
+            if self.throttle(now, &entry, &error) {
+                return self.put_back(entry);
+            }
+        } else if error.reply().is_some() {
+            self.note_taken(now, &entry);
         }
         let retry = error.is_transient().then(|| {
             entry

@@ -159,6 +159,7 @@ impl Client {
                 sent_again: progress.sent_again,
                 concluded: progress.concluded,
                 sent_under: progress.sent_under.clone(),
+                sent_at: now,
             },
         };
         self.outbox.count(&entry);

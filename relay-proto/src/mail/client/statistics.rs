@@ -1,7 +1,7 @@
 //! What a client has done so far, in numbers.
 
 use super::ConnectionState;
-use crate::Time;
+use crate::{Time, pacing::Pace};
 use core::time::Duration;
 
 /// A snapshot of a client's numbers since it was made.
@@ -18,6 +18,10 @@ pub struct Statistics {
     pub retried: u64,
     /// Submissions that grew too old before their turn.
     pub expired: u64,
+    /// Times a submission was refused because there were too many, and waits for its turn again.
+    pub throttled: u64,
+    /// How fast submissions may go.
+    pub pace: Pace,
     /// Links asked for after the first one, whether they opened or not.
     pub reconnects: u64,
     /// Bytes of frames handed to the transport.

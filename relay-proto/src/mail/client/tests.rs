@@ -21,6 +21,7 @@ mod corners;
 mod diagram;
 mod durable;
 mod links;
+mod pacing;
 mod settlement;
 mod spool;
 mod states;

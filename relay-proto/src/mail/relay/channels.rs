@@ -12,6 +12,7 @@ use super::{
 use crate::{
     LinkId, Time,
     mail::wire::ChannelError,
+    pacing::Rate,
     smtp::{Capabilities, Reply, Security, Session, SessionConfig, Turn, reply},
 };
 use alloc::{boxed::Box, format};
@@ -43,6 +44,15 @@ impl Relay {
         }
         if let Some(why) = self.usage.refuses_channel(&owner.policy, &self.config) {
             return Err(self.refuse_channel(owner.link, why));
+        }
+        if let Some(rate) = owner.policy.rate {
+            let account = &owner.policy.account;
+            // Without a delivery nobody knows how many messages come on it: each counts at MAIL.
+            let may_come = match &message {
+                Some(_) => self.rates.take(now, account, rate),
+                None => self.rates.check(now, account, rate),
+            };
+            may_come.map_err(|wait| self.refuse_for_rate(owner.link, rate, wait))?;
         }
         self.usage.channel_begins(&owner.policy.account);
         let id = ChannelId(self.opened_channels);
@@ -88,6 +98,19 @@ impl Relay {
             error: why.into(),
             code: Some(421),
             retry_after: Some(self.retry_after()),
+        })
+    }
+
+    fn refuse_for_rate(&mut self, link: LinkId, rate: Rate, wait: Duration) -> Ending {
+        let why = format!("this API key sends more messages than {rate}");
+        self.output.events.push_back(Event::ChannelFailed {
+            link,
+            why: why.clone(),
+        });
+        Ending::Failed(ChannelError {
+            error: why,
+            code: Some(450),
+            retry_after: Some(wait),
         })
     }
 
@@ -243,6 +266,7 @@ impl Relay {
             message: message.as_mut(),
             upstream: upstream.and_then(|link| self.pool.upstreams.get_mut(&link)),
             config: &self.config,
+            rates: &mut self.rates,
             now,
             output: &mut self.output,
         }

@@ -5,6 +5,7 @@ use super::{
     channel::{ChannelId, Mail, Message, Owner},
     front::Front,
     output::Output,
+    rates::Rates,
     transaction::Answer,
     upstream::Upstream,
 };
@@ -12,6 +13,7 @@ use crate::{
     Time,
     smtp::{Ahead, ForwardPath, Reply, Request, Session, Turn, reply},
 };
+use alloc::format;
 
 /// How many refused recipients of a message are remembered with their replies at least.
 const MAX_REJECTED: usize = 1000;
@@ -28,6 +30,7 @@ pub(super) struct Exchange<'a> {
     /// Gone where the session outlives it: to swallow content that is too large, and to say goodbye.
     pub(super) upstream: Option<&'a mut Upstream>,
     pub(super) config: &'a RelayConfig,
+    pub(super) rates: &'a mut Rates,
     pub(super) now: Time,
     pub(super) output: &'a mut Output,
 }
@@ -126,6 +129,9 @@ impl Exchange<'_> {
                 if let Err(reply) = policy.check_sender(&reverse_path, self.owner.peer) {
                     return self.refuse(Refused::Sender(reverse_path), reply);
                 }
+                if let Err(reply) = self.check_rate() {
+                    return self.refuse(Refused::Sender(reverse_path), reply);
+                }
                 *self.mail = Some(Mail {
                     reverse_path,
                     parameters,
@@ -195,6 +201,21 @@ impl Exchange<'_> {
                 self.session.respond(reply(421, "4.4.2", text));
             }
         }
+    }
+
+    /// In the durable dialect the message was counted when its channel was opened.
+    fn check_rate(&mut self) -> Result<(), Reply> {
+        let policy = &self.owner.policy;
+        let Some(rate) = policy.rate.filter(|_| self.message.is_none()) else {
+            return Ok(());
+        };
+        let taken = self.rates.take(self.now, &policy.account, rate);
+        taken.map_err(|wait| {
+            let text = format!(
+                "This API key sends more messages than {rate}; the next may come in {wait:?}"
+            );
+            reply(450, "4.7.1", text)
+        })
     }
 
     /// In the durable dialect each recipient that is one too many has to be known by name, so the session is not asked to count.

@@ -14,6 +14,7 @@ mod output;
 mod policy;
 mod pool;
 mod presented;
+mod rates;
 mod sessions;
 mod shares;
 mod strangers;
@@ -36,6 +37,7 @@ use self::{
     front::{FrontId, Fronts},
     output::Output,
     pool::Pool,
+    rates::Rates,
     strangers::Strangers,
     timers::{Timed, Timers},
     trouble::Trouble,
@@ -112,6 +114,7 @@ pub struct Relay {
     waiting: BTreeMap<DeliveryKey, BTreeSet<SessionId>>,
     pool: Pool,
     usage: Usage,
+    rates: Rates,
     timers: Timers,
     /// Whose timers may have changed.
     touched: Vec<Timed>,
@@ -176,6 +179,7 @@ impl Relay {
             waiting: BTreeMap::new(),
             pool: Pool::default(),
             usage: Usage::default(),
+            rates: Rates::default(),
             timers: Timers::default(),
             touched: Vec::new(),
             output: Output::default(),

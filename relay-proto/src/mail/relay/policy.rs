@@ -4,6 +4,7 @@
 use super::RelayConfig;
 use crate::{
     mail::wire::Limits,
+    pacing::Rate,
     smtp::{Address, AddressError, ForwardPath, Reply, ReversePath, reply},
 };
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -42,6 +43,13 @@ pub struct Policy {
     /// How many bytes the relay holds for the account before it takes no further message from it, for the moment. Default `None`: its
     /// share of [`RelayConfig::max_held_bytes`].
     pub max_held_bytes: Option<usize>,
+    /// How many messages the account sends at most, on all its links. One that comes earlier is refused for the moment: in the durable
+    /// dialect with its channel, by code 450 and the time after which the next may come; in the base dialect at MAIL with `450 4.7.1`,
+    /// and before that, where no further message may come yet, with the channel. Deliveries the ledger knows cost nothing. Default
+    /// `None`: as many as it can.
+    ///
+    /// The account's links should agree on it: each message is measured by the policy of the link it comes on.
+    pub rate: Option<Rate>,
 }
 
 impl Default for Policy {
@@ -56,6 +64,7 @@ impl Default for Policy {
             max_links: None,
             max_channels: 4096,
             max_held_bytes: None,
+            rate: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 mod ahead;
 mod endings;
 mod losses;
+mod pacing;
 mod states;
 mod world;
 

@@ -14,6 +14,7 @@ mod messages;
 mod peer;
 mod pipelining;
 mod pool;
+mod rates;
 mod rig;
 mod sessions;
 mod smuggling;
