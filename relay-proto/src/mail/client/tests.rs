@@ -22,6 +22,7 @@ mod diagram;
 mod durable;
 mod links;
 mod settlement;
+mod sleep;
 mod spool;
 mod states;
 

@@ -16,6 +16,7 @@ mod pipelining;
 mod pool;
 mod rig;
 mod sessions;
+mod sleep;
 mod smuggling;
 mod streaming;
 mod upstreams;
