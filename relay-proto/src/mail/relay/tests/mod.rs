@@ -14,6 +14,7 @@ mod messages;
 mod peer;
 mod pipelining;
 mod pool;
+mod revocation;
 mod rig;
 mod sessions;
 mod sleep;
