@@ -78,8 +78,8 @@ Keys:
 
       printf %s KEY | sha256sum | sed 's/^/sha256:/; s/ .*//' >>/etc/relay/keys
 
-  SIGHUP makes the relay read the file again. A key that is no longer there lets nobody in; clients that
-  are in with it stay until their connection ends.
+  SIGHUP makes the relay read the file again. A key that is no longer there lets nobody in, and clients
+  that are in with it are sent away; what the mail server had whole of them by then is in its hands.
 
 Stopping:
   SIGTERM or ctrl-c lets clients finish what they have begun; a second one stops at once.

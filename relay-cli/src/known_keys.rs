@@ -4,6 +4,7 @@ use crate::keys::{self, DIGEST, KeyError};
 use relay_proto::mail::wire::ApiKey;
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     path::{Path, PathBuf},
     sync::RwLock,
@@ -39,6 +40,14 @@ impl KnownKey {
     }
 }
 
+/// What has come of reading the keys again.
+pub(crate) struct Reloaded {
+    /// How many keys there are.
+    pub(crate) keys: usize,
+    /// The accounts whose keys were taken away.
+    pub(crate) revoked: BTreeSet<String>,
+}
+
 /// The keys a relay knows, and where they come from.
 #[derive(Debug)]
 pub(crate) struct KnownKeys {
@@ -69,22 +78,27 @@ impl KnownKeys {
         self.known.read().is_ok_and(|known| known.is_empty())
     }
 
-    /// Reads the file again, and says how many keys there are. Clients that are in stay until their link ends.
+    /// Reads the file again, and says whose keys are no longer among them.
     ///
     /// # Errors
     ///
     /// Where the file is of no use; then the keys are those of before.
-    pub(crate) fn reload(&self) -> Result<usize, KeyError> {
+    pub(crate) fn reload(&self) -> Result<Reloaded, KeyError> {
         let mut known = self.given.clone();
         if let Some(path) = &self.file {
             known.extend(read(path)?);
         }
-        let count = known.len();
-        *self
+        let mut current = self
             .known
             .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = known;
-        Ok(count)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut revoked: BTreeSet<String> = current.iter().map(KnownKey::account).collect();
+        for key in &known {
+            revoked.remove(&key.account());
+        }
+        let keys = known.len();
+        *current = known;
+        Ok(Reloaded { keys, revoked })
     }
 
     /// The key among those that are known. All are compared, so that the time taken says nothing about them.
@@ -161,7 +175,10 @@ mod tests {
         let keys = KnownKeys::new(&[], Some(file.path().to_owned())).unwrap();
         fs::write(file.path(), "new\n").unwrap();
         assert!(knows(&keys, "old"));
-        assert_eq!(keys.reload().unwrap(), 1);
+        let reloaded = keys.reload().unwrap();
+        let old = KnownKey::of(&ApiKey::new("old")).account();
+        assert_eq!((reloaded.keys, reloaded.revoked), (1, [old].into()));
+        assert!(keys.reload().unwrap().revoked.is_empty());
         assert!(knows(&keys, "new") && !knows(&keys, "old"));
         for useless in ["", "two words\n", "sha256:abc\n"] {
             fs::write(file.path(), useless).unwrap();

@@ -67,7 +67,9 @@ impl OpenError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { path },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::Full { path }
+            }
             ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
             // What the database says of a file that ends too early.
             ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {

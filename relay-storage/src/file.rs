@@ -261,7 +261,9 @@ fn records(database: &Database) -> Result<Vec<Record>, redb::Error> {
     Ok(records)
 }
 
-/// By the clock on the wall, which may be set; only ages come of it.
+/// By the clock on the wall, since no other goes on from one process to the next. Where it is set, what was stored before seems older or
+/// younger than it is: it is forgotten, or expires, sooner or later, and its owner says so.
+#[expect(clippy::disallowed_methods, reason = "only ages come of it")]
 pub(crate) fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

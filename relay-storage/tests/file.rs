@@ -335,3 +335,50 @@ fn whenever_the_process_is_killed_what_was_answered_is_there() {
     }
     assert!(answered.len() > 1000);
 }
+
+#[test]
+fn ages_follow_a_clock_that_was_set_and_are_never_negative() {
+    let (_directory, path) = directory();
+    made(&path);
+    let year = 365 * 24 * 60 * 60 * 1000;
+    let now = stored_at(&path, |stored| stored);
+    for (moved, ages) in [
+        // Since it was stored, the clock was set back by a year, or forward.
+        (now + year, 0..3600),
+        (now - year, year / 1000..year / 1000 + 3600),
+        (u64::MAX, 0..3600),
+    ] {
+        stored_at(&path, |_| moved);
+        let records = StorageFile::open(&path).unwrap().load().unwrap();
+        assert_eq!(records.len(), 2);
+        for record in records {
+            assert!(ages.contains(&record.age.as_secs()), "{:?}", record.age);
+        }
+    }
+}
+
+/// Changes when the records were stored, in milliseconds since 1970; what the last of them said before.
+fn stored_at(path: &Path, change: impl Fn(u64) -> u64) -> u64 {
+    let database = redb::Database::open(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut before = 0;
+    for name in ["t", "u"] {
+        let definition = redb::TableDefinition::<&[u8], &[u8]>::new(name);
+        let mut table = transaction.open_table(definition).unwrap();
+        let records: Vec<(Vec<u8>, Vec<u8>)> = redb::ReadableTable::iter(&table)
+            .unwrap()
+            .map(|entry| {
+                let (key, value) = entry.unwrap();
+                (key.value().to_vec(), value.value().to_vec())
+            })
+            .collect();
+        for (key, mut value) in records {
+            let (time, _) = value.split_first_chunk_mut().unwrap();
+            before = u64::from_be_bytes(*time);
+            *time = change(before).to_be_bytes();
+            table.insert(&*key, &*value).unwrap();
+        }
+    }
+    transaction.commit().unwrap();
+    before
+}

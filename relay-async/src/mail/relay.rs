@@ -120,6 +120,17 @@ impl<R: Runtime> Relay<R> {
         Ok(news::stream(subscribed))
     }
 
+    /// Ends the links and sessions of an account whose key is taken away; see
+    /// [`relay::Relay::revoke`](machine::Relay::revoke). The [`KeyDirectory`] has to deny the key by now.
+    pub async fn revoke(&self, account: impl Into<String>) {
+        let account = account.into();
+        let revoking = self
+            .driver
+            .call(move |relay, _, now| relay.revoke(now, &account));
+        // A relay that has ended has no links.
+        let _ = revoking.await;
+    }
+
     /// Takes nobody new, lets open channels finish for up to `patience`, and ends. Dropping the future changes
     /// nothing about that.
     pub async fn drain(&self, patience: Duration) {

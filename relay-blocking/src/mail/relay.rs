@@ -128,6 +128,16 @@ impl Relay {
         self.driver.call(|_, desk, _| desk.news.subscribe())
     }
 
+    /// Ends the links and sessions of an account whose key is taken away; see
+    /// [`relay::Relay::revoke`](machine::Relay::revoke). The [`KeyDirectory`] has to deny the key by now.
+    pub fn revoke(&self, account: impl Into<String>) {
+        let account = account.into();
+        // A relay that has ended has no links.
+        let _ = self
+            .driver
+            .call(move |relay, _, now| relay.revoke(now, &account));
+    }
+
     /// Takes nobody new, lets open channels finish for up to `patience`, and ends.
     pub fn drain(&self, patience: Duration) {
         let draining = self

@@ -86,6 +86,7 @@ impl<'a> Letter<'a> {
     ) -> Vec<u8> {
         let mut content = Vec::with_capacity(self.body.len() + 4096);
         if !self.has("date") {
+            #[expect(clippy::disallowed_methods, reason = "a date for people")]
             let now = Timestamp::now().to_zoned(TimeZone::UTC);
             let date = rfc2822::to_string(&now).expect("the year has four digits");
             content.extend(format!("Date: {date}\r\n").bytes());

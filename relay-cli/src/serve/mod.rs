@@ -40,7 +40,7 @@ pub(crate) async fn serve(arguments: ServeArgs) -> Result<ExitCode, Failure> {
     loop {
         select! {
             () = service.finished() => return Err(Failure::running("the relay has ended by itself")),
-            () = hangup.next() => service.reload_keys(),
+            () = hangup.next() => service.reload_keys().await,
             name = signals.next() => {
                 tracing::info!("{name}: finishing what clients have begun");
                 break;

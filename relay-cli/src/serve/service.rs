@@ -4,7 +4,7 @@ use super::log;
 use crate::{
     config::{Destination, Settings},
     failure::Failure,
-    known_keys::KnownKeys,
+    known_keys::{KnownKeys, Reloaded},
     mailbox::{Directory, MailboxServer},
 };
 use futures_util::StreamExt;
@@ -150,10 +150,15 @@ impl Service {
         self.address
     }
 
-    /// Reads the key file again. Clients that are in stay until their link ends.
-    pub(crate) fn reload_keys(&self) {
+    /// Reads the key file again, and ends the links of those whose keys are no longer there.
+    pub(crate) async fn reload_keys(&self) {
         match self.keys.reload() {
-            Ok(keys) => tracing::info!(keys, "API keys read again"),
+            Ok(Reloaded { keys, revoked }) => {
+                tracing::info!(keys, taken_away = revoked.len(), "API keys read again");
+                for account in revoked {
+                    self.relay.revoke(account).await;
+                }
+            }
             Err(error) => tracing::error!("{error}; the API keys are those of before"),
         }
     }

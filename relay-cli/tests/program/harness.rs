@@ -4,7 +4,7 @@ use crate::shared::{self, Process};
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, ErrorKind, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -70,6 +70,12 @@ impl Serving {
     pub(crate) fn wait_for_log(&self, text: &str) {
         let found = self.process.find(|line| line.contains(text).then_some(()));
         assert!(found.is_some(), "no {text:?}: {}", self.process.so_far());
+    }
+
+    /// The command and its output up to now.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn so_far(&self) -> String {
+        self.process.so_far()
     }
 
     #[cfg(unix)]
@@ -156,7 +162,8 @@ fn converse(mut stream: TcpStream, at_end: impl Fn(&mut TcpStream)) -> std::io::
         let reply = match line?.split([' ', ':']).next() {
             Some("DATA") => {
                 stream.write_all(b"354 go on\r\n")?;
-                while lines.next().transpose()?.is_some_and(|line| line != ".") {}
+                // Without its end it is no message.
+                while lines.next().ok_or(ErrorKind::UnexpectedEof)?? != "." {}
                 at_end(&mut stream);
                 continue;
             }

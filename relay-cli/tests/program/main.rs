@@ -9,6 +9,8 @@ mod compose;
 #[cfg(unix)]
 mod console;
 mod demo;
+#[cfg(target_os = "linux")]
+mod faults;
 mod harness;
 #[cfg(unix)]
 mod keys;

@@ -1,13 +1,13 @@
 //! What the test executable is asked for.
 
-use super::ROLE;
+use super::{ROLE, faults};
 use std::{
     net::SocketAddr,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-pub(super) const USAGE: &str = "usage: --messages COUNT --kills COUNT --cuts COUNT [--seed SEED] [--relay PROGRAM]\n\
+pub(super) const USAGE: &str = "usage: --messages COUNT --kills COUNT --cuts COUNT [--faults COUNT] [--seed SEED] [--relay PROGRAM]\n\
                                 no arguments, or those of any test: a short run";
 
 /// What a run is like.
@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub(super) kills: u64,
     /// How many connections between client and relay are cut.
     pub(super) cuts: u64,
+    /// How often something else goes wrong for a while.
+    pub(super) faults: u64,
     /// The program that plays the relay; none: the binding's own.
     pub(super) relay: Option<PathBuf>,
 }
@@ -61,15 +63,24 @@ pub(super) fn read(
         messages: 200,
         kills: 8,
         cuts: 6,
+        faults: if faults::ARE_POSSIBLE { 8 } else { 0 },
         relay,
     };
-    let ours = ["--messages", "--kills", "--cuts", "--seed", "--relay"];
+    let ours = [
+        "--messages",
+        "--kills",
+        "--cuts",
+        "--faults",
+        "--seed",
+        "--relay",
+    ];
     if !arguments
         .iter()
         .any(|argument| ours.contains(&argument.as_str()))
     {
         return Ok(Order::Test(plan));
     }
+    plan.faults = 0;
     let mut arguments = arguments.into_iter();
     while let Some(name) = arguments.next() {
         let value = arguments.next();
@@ -82,6 +93,8 @@ pub(super) fn read(
             "--messages" => plan.messages = number()?,
             "--kills" => plan.kills = number()?,
             "--cuts" => plan.cuts = number()?,
+            "--faults" if !faults::ARE_POSSIBLE => return Err(format!("{name}: only on Linux")),
+            "--faults" => plan.faults = number()?,
             "--seed" => plan.seed = number()?,
             "--relay" => plan.relay = Some(value.into()),
             _ => return Err(format!("{name} is unknown")),
@@ -114,6 +127,10 @@ fn read_role(role: &str, rest: &[String]) -> Option<Order> {
 
 /// Another one each time, so that every run of the tests sees something new.
 fn new_seed() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a number that is another one each time"
+    )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_nanos() as u64 % 1_000_000_000
 }

@@ -1,7 +1,7 @@
 //! The client that is killed: it submits what it is told to, and says what becomes of it.
 //!
 //! On its standard input: `submit NUMBER`, and `finish`. On its standard output, each as soon as it is so: `found NUMBER` for what
-//! was in the outbox, `ready`, `accepted NUMBER`, `refused NUMBER WHY`, and the end of a message: `processed`, `failed` or
+//! was in the outbox, `ready`, `accepted NUMBER`, `refused NUMBER WHY`, `recovered` when its disk works again, and the end of a message: `processed`, `failed` or
 //! `doubt`.
 
 use super::{arguments::ClientRole, message};
@@ -103,6 +103,7 @@ impl Application<Client> for Teller {
                 }
             }
             Event::Queued { id, .. } => println!("accepted {}", self.numbers[&id]),
+            Event::StorageRecovered => println!("recovered"),
             Event::Refused { id, refused } => println!("refused {} {refused}", self.numbers[&id]),
             Event::Processed { id, .. } => println!("processed {}", self.numbers[&id]),
             Event::Failed { id, error } => {

@@ -51,6 +51,12 @@ pub(super) struct State {
     pub(super) progress: u64,
     pub(super) progressed: Duration,
     pub(super) ended: u64,
+    /// Whether the mail server sends everybody away.
+    pub(super) server_is_away: bool,
+    /// What the client has refused since its disk became full.
+    refused: BTreeSet<u64>,
+    /// Whether the disk of this client was full.
+    may_refuse: bool,
     /// Where the relay listens, while it does.
     pub(super) relay: Option<SocketAddr>,
     found: u64,
@@ -73,6 +79,9 @@ impl State {
             progress: 0,
             progressed: Duration::ZERO,
             ended: 0,
+            server_is_away: false,
+            refused: BTreeSet::new(),
+            may_refuse: false,
             relay: None,
             found: 0,
             told_again: 0,
@@ -135,6 +144,11 @@ impl State {
         self.ended == self.allowed
     }
 
+    /// The client has read its outbox, and the relay listens.
+    pub(super) const fn both_run(&self) -> bool {
+        self.ready && self.relay.is_some()
+    }
+
     pub(super) fn fault(&mut self, what: &str) {
         self.faults.push((self.now, what.to_owned()));
     }
@@ -150,10 +164,17 @@ impl State {
     pub(super) fn client_killed(&mut self) {
         self.fault("the client is killed");
         self.ready = false;
+        self.may_refuse = false;
         self.waiting.clear();
+        self.refused.clear();
         for message in &mut self.messages {
             message.found = false;
         }
+    }
+
+    /// The client's disk is about to be full.
+    pub(super) fn client_may_refuse(&mut self) {
+        self.may_refuse = true;
     }
 
     // ---- the client ----
@@ -161,6 +182,10 @@ impl State {
     pub(super) fn client_says(&mut self, line: &str) {
         if line == "ready" {
             return self.client_ready();
+        }
+        if line == "recovered" {
+            self.waiting.append(&mut self.refused);
+            return;
         }
         let mut words = line.splitn(3, ' ');
         let (word, number) = (words.next().unwrap_or_default(), words.next());
@@ -176,12 +201,23 @@ impl State {
                 let first = !std::mem::replace(&mut self.message(number).accepted, true);
                 self.check(number, first, "is accepted twice");
             }
+            "refused" => self.client_refuses(number, why),
             "processed" => self.client_ended(number, Verdict::Delivered),
             "failed" => self.client_ended(number, Verdict::Failed),
             "doubt" => self.client_ended(number, Verdict::InDoubt),
             _ => self.check(number, false, &format!("is {word}: {why}")),
         }
         self.goes_on();
+    }
+
+    fn client_refuses(&mut self, number: u64, why: &str) {
+        // Behind a full disk the file is opened anew, which takes a descriptor.
+        let is_clear = why.contains("room") || why.contains("Too many open files");
+        let is_true = self.may_refuse && is_clear;
+        self.check(number, is_true, &format!("is refused: {why}"));
+        let was_accepted = self.message(number).accepted;
+        self.check(number, !was_accepted, "is refused and was accepted");
+        self.refused.insert(number);
     }
 
     fn client_found(&mut self, number: u64) {

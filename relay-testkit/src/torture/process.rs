@@ -51,6 +51,10 @@ impl Process {
         }
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Says something to it; one that has ended does not hear it.
     pub(super) fn tell(&mut self, words: &str) {
         if let Some(stdin) = &mut self.stdin {

@@ -9,6 +9,7 @@ pub(super) struct Report {
     pub(super) relay_kills: u64,
     /// Closed, reset, silent.
     pub(super) cuts: [u64; 3],
+    pub(super) faults: u64,
     pub(super) took: Duration,
     pub(super) delivered: u64,
     pub(super) failed: u64,
@@ -31,11 +32,12 @@ impl fmt::Display for Report {
         let doubts = self.doubts_delivered + self.doubts_not_delivered;
         writeln!(
             f,
-            "{:.0} s, client killed {} times, relay {} times, {} cuts ({closed} closed, {reset} reset, {silent} silent)",
+            "{:.0} s, client killed {} times, relay {} times, {} cuts ({closed} closed, {reset} reset, {silent} silent), {} other faults",
             self.took.as_secs_f64(),
             self.client_kills,
             self.relay_kills,
             closed + reset + silent,
+            self.faults,
         )?;
         writeln!(
             f,

@@ -7,6 +7,7 @@ use super::{
     judgement::State,
     message::{self, below, millis},
     process::Process,
+    program,
     report::Report,
     role, upstream,
 };
@@ -19,28 +20,27 @@ use relay_storage::StorageFile;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 /// Something goes on within this time, or the run hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Nobody is left alone longer than this.
 const PAUSE: Duration = Duration::from_millis(1500);
 
-struct Run {
-    plan: Plan,
-    random: Random,
-    chronicle: Arc<Chronicle>,
-    cable: Cable,
+pub(super) struct Run {
+    pub(super) plan: Plan,
+    pub(super) random: Random,
+    pub(super) chronicle: Arc<Chronicle>,
+    pub(super) cable: Cable,
     upstream: SocketAddr,
     directory: PathBuf,
     lives: u64,
-    client: Process,
-    relay: Process,
-    report: Report,
+    pub(super) client: Process,
+    pub(super) relay: Process,
+    pub(super) report: Report,
 }
 
 /// Runs a plan; what it has come to, or what is broken.
@@ -86,19 +86,29 @@ impl Run {
 
     /// Everything that goes wrong, spread over the messages.
     fn hurt(&mut self) -> Result<(), String> {
-        let count = self.plan.kills + self.plan.cuts;
-        let (mut kills, mut done) = (self.plan.kills, 0);
+        let Plan {
+            mut kills,
+            cuts,
+            mut faults,
+            ..
+        } = self.plan;
+        let (count, mut done) = (kills + cuts + faults, 0);
         while done < count {
             let allowed = self.plan.messages * (done + 1) / (count + 1);
-            done += match below(&mut self.random, count - done) < kills {
-                true => {
+            done += match below(&mut self.random, count - done) {
+                choice if choice < kills => {
                     self.chronicle.add(|state| state.allow(allowed));
                     self.pause()?;
                     let killed = self.kill(kills);
                     kills -= killed;
                     killed
                 }
-                false => {
+                choice if choice < kills + faults => {
+                    faults -= 1;
+                    self.fault(faults, allowed)?;
+                    1
+                }
+                _ => {
                     self.cut(allowed)?;
                     1
                 }
@@ -109,7 +119,14 @@ impl Run {
 
     /// Lets things go on for a while: not at all, or until so much has happened and then some.
     fn pause(&mut self) -> Result<(), String> {
-        let share = 6 * self.plan.messages / (self.plan.kills + self.plan.cuts + 1);
+        let Plan {
+            messages,
+            kills,
+            cuts,
+            faults,
+            ..
+        } = self.plan;
+        let share = 6 * messages / (kills + cuts + faults + 1);
         let more = match below(&mut self.random, 5) {
             0 => 0,
             _ => below(&mut self.random, share + 1),
@@ -123,7 +140,7 @@ impl Run {
     }
 
     /// Waits, and keeps the client busy meanwhile.
-    fn wait<R>(
+    pub(super) fn wait<R>(
         &mut self,
         patience: Duration,
         mut find: impl FnMut(&mut State) -> Option<R>,
@@ -177,13 +194,7 @@ impl Run {
             self.chronicle.add(State::relay_killed);
             self.relay.kill();
             self.chronicle.add(|state| state.fault("the relay is dead"));
-            self.relay = start_relay(
-                &self.plan,
-                &self.directory,
-                self.upstream,
-                &self.chronicle,
-                self.lives,
-            );
+            self.start_relay();
         }
         if client {
             let address = self.cable.address;
@@ -196,6 +207,18 @@ impl Run {
             );
         }
         u64::from(client) + u64::from(relay)
+    }
+
+    /// The next relay, on the files of the one before.
+    pub(super) fn start_relay(&mut self) {
+        self.lives += 1;
+        self.relay = start_relay(
+            &self.plan,
+            &self.directory,
+            self.upstream,
+            &self.chronicle,
+            self.lives,
+        );
     }
 
     /// Cuts the cable while what may be submitted from now on goes over it.
@@ -269,6 +292,7 @@ impl Run {
                 client_kills: self.report.client_kills,
                 relay_kills: self.report.relay_kills,
                 cuts: self.report.cuts,
+                faults: self.report.faults,
                 ..judged
             }),
         }
@@ -309,8 +333,8 @@ fn start_relay(
 ) -> Process {
     let ledger = directory.join(LEDGER);
     let command = match &plan.relay {
-        Some(program) => {
-            let mut command = Command::new(program);
+        Some(path) => {
+            let mut command = program(path.clone());
             command.args(["serve", "--listen", "127.0.0.1:0", "--log", "error"]);
             command.args(["--upstream", &format!("smtp://{upstream}"), "--ledger"]);
             command.arg(ledger).env("RELAY_API_KEY", crate::mail::KEY);

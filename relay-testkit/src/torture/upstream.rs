@@ -8,7 +8,7 @@ use crate::peer;
 use relay_proto::Random;
 use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::Arc,
     thread,
     time::Duration,
@@ -49,6 +49,9 @@ struct Conversation {
 
 impl Conversation {
     fn run(mut self, stream: TcpStream) -> io::Result<()> {
+        if self.is_away() {
+            return Ok(());
+        }
         stream.set_nodelay(true)?;
         let mut lines = BufReader::new(stream.try_clone()?);
         let mut out = stream;
@@ -62,6 +65,12 @@ impl Conversation {
             let mut words = line.split_ascii_whitespace();
             let verb = words.next().unwrap_or_default().to_ascii_uppercase();
             match verb.as_str() {
+                "EHLO" | "MAIL" | "RCPT" | "RSET" if self.is_away() => {
+                    out.write_all(b"421 4.3.2 away for a while\r\n")?;
+                    out.shutdown(Shutdown::Write)?;
+                    // What is still on its way must not make the system take the reply back.
+                    return io::copy(&mut lines, &mut io::sink()).map(drop);
+                }
                 "EHLO" if takes_chunks => out.write_all(
                     b"250-upstream.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 8BITMIME\r\n",
                 )?,
@@ -100,6 +109,10 @@ impl Conversation {
                 _ => out.write_all(b"502 5.5.1 unknown\r\n")?,
             }
         }
+    }
+
+    fn is_away(&self) -> bool {
+        self.chronicle.add(|state| state.server_is_away)
     }
 
     /// The content behind DATA, without what SMTP has added to it.

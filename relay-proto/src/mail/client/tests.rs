@@ -23,6 +23,7 @@ mod durable;
 mod links;
 mod pacing;
 mod settlement;
+mod sleep;
 mod spool;
 mod states;
 

@@ -49,7 +49,7 @@ pub enum Event {
         /// The client's link.
         link: LinkId,
     },
-    /// The key was denied, or its account has as many links as it may.
+    /// The key was denied, its account has as many links as it may, or it was taken away from a client that was in.
     AuthenticationRefused {
         /// The client's link.
         link: LinkId,

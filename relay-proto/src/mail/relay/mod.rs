@@ -15,6 +15,7 @@ mod policy;
 mod pool;
 mod presented;
 mod rates;
+mod revocation;
 mod sessions;
 mod shares;
 mod strangers;
