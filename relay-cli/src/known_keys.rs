@@ -1,7 +1,7 @@
 //! The keys that let clients in.
 
 use crate::keys::{self, DIGEST, KeyError};
-use relay_proto::mail::wire::ApiKey;
+use relay_proto::{kv::service::KeyDigest, mail::wire::ApiKey};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
@@ -32,6 +32,17 @@ impl KnownKey {
         };
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_digest.then(|| Self(ApiKey::new(digest.to_ascii_lowercase())))
+    }
+
+    /// The digest as the bytes it is.
+    fn digest(&self) -> KeyDigest {
+        let mut bytes = [0; 32];
+        let hex = self.0.expose().as_bytes().chunks(2);
+        for (byte, digits) in bytes.iter_mut().zip(hex) {
+            let digits = str::from_utf8(digits).expect("the digest is in hexadecimal");
+            *byte = u8::from_str_radix(digits, 16).expect("the digest is in hexadecimal");
+        }
+        KeyDigest::from_bytes(bytes)
     }
 
     /// Whose key it is: the same over restarts, and nothing the key could be found from, since keys are long and random.
@@ -99,6 +110,15 @@ impl KnownKeys {
         let keys = known.len();
         *current = known;
         Ok(Reloaded { keys, revoked })
+    }
+
+    /// The digests of the keys.
+    pub(crate) fn digests(&self) -> Vec<KeyDigest> {
+        let known = self
+            .known
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.iter().map(KnownKey::digest).collect()
     }
 
     /// The key among those that are known. All are compared, so that the time taken says nothing about them.

@@ -4,7 +4,7 @@ use super::log;
 use crate::{
     config::{Destination, Settings},
     failure::Failure,
-    known_keys::{KnownKeys, Reloaded},
+    known_keys::KnownKeys,
     mailbox::{Directory, MailboxServer},
 };
 use futures_util::StreamExt;
@@ -21,14 +21,13 @@ use relay_tokio::{
     Config,
     mail::{Presented, Relay},
 };
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
 /// A running relay, and its mailbox where it has one.
 #[derive(Debug)]
 pub(crate) struct Service {
     relay: Relay,
-    keys: Arc<KnownKeys>,
     mailbox: Option<MailboxServer>,
     address: SocketAddr,
     is_tls: bool,
@@ -100,8 +99,7 @@ impl Service {
         let mut transport = Config::default();
         transport.extra_roots = upstream_roots;
         transport.origins = origins;
-        let known = Arc::new(api_keys);
-        let keys = admission(Arc::clone(&known), policy);
+        let keys = admission(api_keys, policy);
         let relay = match ledger {
             Some(file) => Relay::start_with_ledger(config, keys, transport, file)
                 .await
@@ -120,7 +118,6 @@ impl Service {
         relay.listen(listener, tls);
         Ok(Self {
             relay,
-            keys: known,
             mailbox,
             address,
             is_tls,
@@ -150,16 +147,10 @@ impl Service {
         self.address
     }
 
-    /// Reads the key file again, and ends the links of those whose keys are no longer there.
-    pub(crate) async fn reload_keys(&self) {
-        match self.keys.reload() {
-            Ok(Reloaded { keys, revoked }) => {
-                tracing::info!(keys, taken_away = revoked.len(), "API keys read again");
-                for account in revoked {
-                    self.relay.revoke(account).await;
-                }
-            }
-            Err(error) => tracing::error!("{error}; the API keys are those of before"),
+    /// Sends away the clients of these accounts, whose keys are no longer good.
+    pub(crate) async fn revoke(&self, accounts: BTreeSet<String>) {
+        for account in accounts {
+            self.relay.revoke(account).await;
         }
     }
 

@@ -1,11 +1,20 @@
 //! The settings of `relay serve`, from three places.
 
+mod files;
+mod plan;
+mod texts;
+
+pub(crate) use files::{read_file, tls_of};
+pub(crate) use plan::{KeyValueSettings, Plan};
+pub(crate) use texts::{key, list, one};
+
+use texts::keys;
+
 use crate::{
     args::{api_key, is_shadowed},
     keys::KeyError,
     known_keys::KnownKeys,
     rules::{Network, Upstream},
-    way::is_this_machine,
 };
 use clap::{ArgMatches, Args, parser::ValueSource};
 use ipnet::IpNet;
@@ -16,17 +25,18 @@ use relay_proto::{
         wire::ApiKey,
     },
     pacing::Rate,
-    smtp::{Access, Credentials, HostName},
+    smtp::{Access, HostName},
 };
 use relay_tokio::{CertificateDer, Origin, Origins, TlsAcceptor};
-use relay_transport::tls::{TlsError, certificates_from_pem, mutual_server_config, server_config};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use relay_transport::tls::TlsError;
+use serde::Deserialize;
 use std::{
-    fmt, fs, io,
+    io,
     net::{Ipv4Addr, SocketAddr},
     num::{NonZeroU64, NonZeroUsize},
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
+    sync::Arc,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -121,6 +131,18 @@ pub(crate) struct Layer {
     )]
     #[serde(deserialize_with = "list")]
     allow_net: Vec<Network>,
+    /// Keep keys and values in this directory, and serve them to key-value clients at --kv-listen
+    #[arg(long, value_name = "DIR", env = "RELAY_KV")]
+    kv: Option<PathBuf>,
+    /// Accept key-value clients here; port 0 lets the system choose one [default: 127.0.0.1:8026]
+    #[arg(long, value_name = "ADDR", env = "RELAY_KV_LISTEN")]
+    #[serde(deserialize_with = "one")]
+    kv_listen: Option<SocketAddr>,
+    /// Take no more key-value calls of each API key than this: 100/s, 600/min, or 100/s:200 for up to 200 at once
+    /// [default: as many as come]
+    #[arg(long, value_name = "RATE", env = "RELAY_KV_RATE")]
+    #[serde(deserialize_with = "one")]
+    kv_rate: Option<Rate>,
     /// Let web pages of this origin be clients, too; may be given several times [default: none]
     #[arg(
         long,
@@ -216,6 +238,9 @@ impl Layer {
             key_rate: self.key_rate.or(lower.key_rate),
             ledger: self.ledger.or(lower.ledger),
             base_only: self.base_only || lower.base_only,
+            kv: self.kv.or(lower.kv),
+            kv_listen: self.kv_listen.or(lower.kv_listen),
+            kv_rate: self.kv_rate.or(lower.kv_rate),
             tls_cert,
             tls_key,
             tls_client_ca: self.tls_client_ca.or(lower.tls_client_ca),
@@ -243,11 +268,11 @@ pub(crate) enum Destination {
     Upstream(StreamAddress, Access),
 }
 
-/// Everything `relay serve` needs, checked.
+/// Everything a relay for mail needs, checked.
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// One at least.
-    pub(crate) api_keys: KnownKeys,
+    pub(crate) api_keys: Arc<KnownKeys>,
     pub(crate) destination: Destination,
     /// Trusted besides the system's.
     pub(crate) upstream_roots: Vec<CertificateDer<'static>>,
@@ -276,7 +301,6 @@ pub(crate) struct Settings {
     pub(crate) allow_rcpt: Vec<RecipientPattern>,
     pub(crate) max_message_bytes: u64,
     pub(crate) host_name: HostName,
-    pub(crate) log: EnvFilter,
 }
 
 impl Settings {
@@ -288,7 +312,7 @@ impl Settings {
     pub(crate) fn private(key: &ApiKey, destination: Destination) -> Result<Self, KeyError> {
         Ok(Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            api_keys: KnownKeys::new(std::slice::from_ref(key), None)?,
+            api_keys: Arc::new(KnownKeys::new(std::slice::from_ref(key), None)?),
             destination,
             upstream_roots: Vec::new(),
             upstream_connections: None,
@@ -306,74 +330,6 @@ impl Settings {
             allow_rcpt: Vec::new(),
             max_message_bytes: MAX_MESSAGE_BYTES,
             host_name: local_host(),
-            log: EnvFilter::default(),
-        })
-    }
-
-    /// Joins what the command line with the environment and the file say, and reads the files they name.
-    ///
-    /// # Errors
-    ///
-    /// The first thing to fix.
-    pub(crate) fn gather(layer: Layer, config: Option<&Path>) -> Result<Self, ConfigError> {
-        let layer = match config {
-            Some(path) => layer.over(read_file(path)?),
-            None => layer,
-        };
-        let destination = match (layer.mailbox, layer.upstream) {
-            (Some(directory), None) => Destination::Mailbox(directory),
-            (None, Some(upstream)) => {
-                let credentials = upstream_login(
-                    &upstream,
-                    layer.upstream_user,
-                    layer.upstream_password_file.as_deref(),
-                )?;
-                let start_tls = upstream.start_tls;
-                let access = Access {
-                    start_tls,
-                    credentials,
-                };
-                Destination::Upstream(upstream.address, access)
-            }
-            (Some(_), Some(_)) => return Err(ConfigError::TwoDestinations),
-            (None, None) => return Err(ConfigError::NoDestination),
-        };
-        let upstream_roots = match layer.upstream_ca {
-            Some(path) => certificates(&path)?,
-            None => Vec::new(),
-        };
-        let api_keys = KnownKeys::new(&layer.api_key, layer.api_key_file)?;
-        if api_keys.is_empty() {
-            return Err(ConfigError::NoKey);
-        }
-        let tls = tls_of(
-            layer.tls_cert.as_deref(),
-            layer.tls_key.as_deref(),
-            layer.tls_client_ca.as_deref(),
-        )?;
-        Ok(Self {
-            listen: layer.listen.unwrap_or(LISTEN),
-            api_keys,
-            destination,
-            upstream_roots,
-            upstream_connections: layer.upstream_connections.map(NonZeroUsize::get),
-            upstream_idle: layer.upstream_idle,
-            max_held_bytes: layer.max_held_bytes.map(NonZeroUsize::get),
-            key_links: layer.key_links.map(NonZeroUsize::get),
-            key_messages: layer.key_messages.map(NonZeroUsize::get),
-            key_rate: layer.key_rate,
-            ledger: layer.ledger,
-            base_only: layer.base_only,
-            tls,
-            allow_sender: layer.allow_sender,
-            allow_net: layer.allow_net.iter().map(|network| network.0).collect(),
-            origins: Origins::only(layer.allow_origin),
-            allow_rcpt: layer.allow_rcpt,
-            max_message_bytes: layer
-                .max_message_bytes
-                .map_or(MAX_MESSAGE_BYTES, NonZeroU64::get),
-            host_name: layer.host_name.unwrap_or_else(local_host),
-            log: layer.log.unwrap_or_default().filter(),
         })
     }
 }
@@ -390,8 +346,12 @@ pub(crate) enum ConfigError {
     NoKey,
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("nowhere to put mail: give --mailbox DIR or --upstream smtp://HOST:PORT")]
-    NoDestination,
+    #[error(
+        "nothing to serve: give --mailbox DIR or --upstream smtp://HOST:PORT for mail, or --kv DIR for keys and values"
+    )]
+    NothingToServe,
+    #[error("{option} without --kv: there are no keys and values to serve")]
+    NoKeyValue { option: &'static str },
     #[error("--mailbox and --upstream exclude each other: give one of them")]
     TwoDestinations,
     #[error("--upstream-user and --upstream-password-file: give both or neither")]
@@ -429,116 +389,6 @@ pub(crate) enum ConfigError {
     ClientRoots { roots: String, error: TlsError },
 }
 
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    fs::read(path).map_err(|error| ConfigError::Unreadable {
-        what,
-        path: path.display().to_string(),
-        error,
-    })
-}
-
-/// How the relay logs in to its upstream, if it does.
-fn upstream_login(
-    upstream: &Upstream,
-    user: Option<String>,
-    password_file: Option<&Path>,
-) -> Result<Option<Credentials>, ConfigError> {
-    let (user, path) = match (user, password_file) {
-        (Some(user), Some(path)) => (user, path),
-        (None, None) => return Ok(None),
-        _ => return Err(ConfigError::HalfLogin),
-    };
-    let is_secure = upstream.start_tls || upstream.address.is_tls();
-    if !is_secure && !is_this_machine(upstream.address.host()) {
-        return Err(ConfigError::ClearLogin {
-            upstream: upstream.address.to_string(),
-        });
-    }
-    let text = read("the password", path)?;
-    let text = String::from_utf8_lossy(&text);
-    let password = text.lines().next().unwrap_or_default();
-    if user.is_empty() || password.is_empty() {
-        return Err(ConfigError::EmptyLogin {
-            path: path.display().to_string(),
-        });
-    }
-    Ok(Some(Credentials::new(user, password)))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let pem = read("the certificates", path)?;
-    certificates_from_pem(&pem).map_err(|error| ConfigError::Certificates {
-        path: path.display().to_string(),
-        error,
-    })
-}
-
-/// TLS with the certificate and the key in these files, where both are given, for clients whose certificates have one of
-/// these roots, where that is given.
-///
-/// # Errors
-///
-/// Where one is missing, or is of no use.
-pub(crate) fn tls_of(
-    certificate: Option<&Path>,
-    key: Option<&Path>,
-    client_roots: Option<&Path>,
-) -> Result<Option<TlsAcceptor>, ConfigError> {
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => tls(certificate, key, client_roots).map(Some),
-        (None, None) if client_roots.is_some() => Err(ConfigError::NoTls),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(ConfigError::NoTlsKey),
-        (None, Some(_)) => Err(ConfigError::NoTlsCertificate),
-    }
-}
-
-fn tls(
-    certificate: &Path,
-    key: &Path,
-    client_roots: Option<&Path>,
-) -> Result<TlsAcceptor, ConfigError> {
-    let chain = read("the certificate", certificate)?;
-    let secret = read("the private key", key)?;
-    let unusable = |error| ConfigError::Tls {
-        certificate: certificate.display().to_string(),
-        key: key.display().to_string(),
-        error,
-    };
-    let config = match client_roots {
-        None => server_config(&chain, &secret).map_err(unusable)?,
-        Some(path) => {
-            let roots = read("the root certificates", path)?;
-            mutual_server_config(&chain, &secret, &roots).map_err(|error| match error {
-                TlsError::Roots(_) => ConfigError::ClientRoots {
-                    roots: path.display().to_string(),
-                    error,
-                },
-                error => unusable(error),
-            })?
-        }
-    };
-    Ok(config)
-}
-
-/// Reads a file of settings.
-///
-/// # Errors
-///
-/// The place of the first thing that is wrong in it, and what.
-pub(crate) fn read_file<L: DeserializeOwned>(path: &Path) -> Result<L, ConfigError> {
-    let bytes = read("the settings", path)?;
-    let text = String::from_utf8_lossy(&bytes);
-    toml::from_str(&text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-        ConfigError::File {
-            place: format!("{}:{line}", path.display()),
-            problem: error.message().replace('\n', " "),
-        }
-    })
-}
-
 /// A filter for log lines that was checked and is compiled when it is used.
 #[derive(Clone, Debug)]
 pub(crate) struct LogFilter(String);
@@ -564,58 +414,5 @@ impl FromStr for LogFilter {
     }
 }
 
-/// A list, whose brackets a lone text may leave out. What is neither is not repeated: it may be a key.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a text or a list of texts")]
-enum Texts {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Texts {
-    fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
-
-pub(crate) fn one<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: fmt::Display>,
-{
-    read_as(&String::deserialize(deserializer)?).map(Some)
-}
-
-pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: fmt::Display>,
-{
-    let texts = Texts::deserialize(deserializer)?.into_vec();
-    texts.iter().map(|text| read_as(text)).collect()
-}
-
-fn read_as<T: FromStr<Err: fmt::Display>, E: serde::de::Error>(text: &str) -> Result<T, E> {
-    text.parse()
-        .map_err(|error| E::custom(format_args!("{text:?}: {error}")))
-}
-
-/// One key. What is none is not repeated.
-pub(crate) fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ApiKey>, D::Error> {
-    match Texts::deserialize(deserializer)? {
-        Texts::One(text) => Ok(Some(ApiKey::new(text))),
-        Texts::Many(_) => Err(serde::de::Error::custom("expected one key")),
-    }
-}
-
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ApiKey>, D::Error> {
-    let texts = Texts::deserialize(deserializer)?.into_vec();
-    Ok(texts.into_iter().map(ApiKey::new).collect())
-}
-
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::args::{self, Command};
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -8,14 +8,20 @@ fn file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// The settings of `relay serve` with these arguments. The environment is tested from outside.
-fn settings(arguments: &[&str]) -> Result<Settings, String> {
+/// What `relay serve` is to do with these arguments. The environment is tested from outside.
+fn plan(arguments: &[&str]) -> Result<Plan, String> {
     let arguments = ["relay", "serve"].iter().chain(arguments).map(Into::into);
     match args::parse(arguments).map_err(|failure| failure.to_string())? {
-        Command::Serve(serve) => Settings::gather(serve.layer, serve.config.as_deref())
-            .map_err(|error| error.to_string()),
+        Command::Serve(serve) => {
+            Plan::gather(serve.layer, serve.config.as_deref()).map_err(|error| error.to_string())
+        }
         other => panic!("{other:?}"),
     }
+}
+
+/// Those for mail.
+fn settings(arguments: &[&str]) -> Result<Settings, String> {
+    Ok(plan(arguments)?.mail.expect("there is a destination"))
 }
 
 fn known(settings: &Settings, keys: [&str; 2]) -> [bool; 2] {
@@ -32,20 +38,57 @@ fn complaint(arguments: &[&str]) -> String {
 
 #[test]
 fn a_key_and_a_destination_are_enough() {
-    let settings = settings(&["--api-key", "k,1", "--mailbox", "mail"]).unwrap();
+    let plan = plan(&["--api-key", "k,1", "--mailbox", "mail"]).unwrap();
+    assert_eq!(plan.log.to_string(), "info");
+    assert!(plan.key_value.is_none());
+    let settings = plan.mail.unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8025");
     assert_eq!(known(&settings, ["k,1", "k"]), [true, false]);
     assert_eq!(settings.destination, Destination::Mailbox("mail".into()));
     assert_eq!(settings.max_message_bytes, 64 << 20);
-    assert_eq!(settings.log.to_string(), "info");
     assert!(settings.tls.is_none());
 }
 
 #[test]
+fn keys_and_values_need_a_directory_and_no_mail() {
+    let alone = plan(&["--api-key", "k", "--kv", "d"]).unwrap();
+    assert!(alone.mail.is_none());
+    let key_value = alone.key_value.unwrap();
+    assert_eq!(key_value.listen.to_string(), "127.0.0.1:8026");
+    assert_eq!(
+        (key_value.directory.as_path(), key_value.rate),
+        (Path::new("d"), None)
+    );
+
+    let more = ["--kv-listen", "127.0.0.1:1", "--kv-rate", "100/s:200"];
+    let both = ["--api-key", "k", "--kv", "d", "--mailbox", "m"];
+    let both = plan(&[&both[..], &more].concat()).unwrap();
+    assert!(both.mail.is_some());
+    let key_value = both.key_value.unwrap();
+    assert_eq!(key_value.listen.port(), 1);
+    assert_eq!(key_value.rate, Some("100/s:200".parse().unwrap()));
+}
+
+#[test]
 fn what_is_missing_or_too_much_is_named() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--mailbox", "m"], "no API key"),
-        (&["--api-key", "k"], "nowhere to put mail"),
+        (&["--api-key", "k"], "nothing to serve"),
+        (
+            &[
+                "--api-key",
+                "k",
+                "--mailbox",
+                "m",
+                "--kv-listen",
+                "127.0.0.1:1",
+            ],
+            "--kv-listen without --kv",
+        ),
+        (
+            &["--api-key", "k", "--mailbox", "m", "--kv-rate", "1/s"],
+            "--kv-rate without --kv",
+        ),
         (
             &["--api-key", "k", "--mailbox", "m", "--upstream", "smtp://h"],
             "--mailbox and --upstream exclude each other",
@@ -107,10 +150,16 @@ fn the_file_says_what_options_say() {
     let file = file(&format!(
         "listen = '[::1]:0'\napi-key = ['one']\napi-key-file = '{}'\nupstream = 'smtps://mx.example'\n\
          allow-sender = 'example.org'\nallow-net = ['10.0.0.0/8']\nallow-origin = 'https://mail.example'\nallow-rcpt = ['a@b.example', 'c.example']\n\
-         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\nmax-held-bytes = 5000\nkey-links = 6\nkey-messages = 7\nkey-rate = '600/min:20'\nledger = 'l.redb'\nbase-only = true\n",
+         max-message-bytes = 1000\nlog = 'debug'\nupstream-connections = 20\nupstream-idle = 0\nmax-held-bytes = 5000\nkey-links = 6\nkey-messages = 7\nkey-rate = '600/min:20'\nledger = 'l.redb'\nbase-only = true\nkv = 'd'\nkv-listen = '[::1]:1'\nkv-rate = '5/h'\n",
         keys.path().display()
     ));
-    let settings = settings(&["--config", file.path().to_str().unwrap()]).unwrap();
+    let plan = plan(&["--config", file.path().to_str().unwrap()]).unwrap();
+    assert_eq!(plan.log.to_string(), "debug");
+    let key_value = plan.key_value.unwrap();
+    assert_eq!(key_value.directory, Path::new("d"));
+    assert_eq!(key_value.listen.to_string(), "[::1]:1");
+    assert_eq!(key_value.rate, Some("5/h".parse().unwrap()));
+    let settings = plan.mail.unwrap();
     assert_eq!(settings.listen.to_string(), "[::1]:0");
     assert_eq!(known(&settings, ["one", "two"]), [true, true]);
     let upstream = StreamAddress::new("mx.example", 465, true);
@@ -133,7 +182,6 @@ fn the_file_says_what_options_say() {
     assert_eq!(settings.key_rate, Some("10/s:20".parse().unwrap()));
     assert_eq!(settings.ledger.as_deref(), Some(Path::new("l.redb")));
     assert!(settings.base_only);
-    assert_eq!(settings.log.to_string(), "debug");
 }
 
 #[test]
@@ -142,7 +190,7 @@ fn options_win_over_the_file_setting_by_setting() {
         "listen = '127.0.0.1:1'\napi-key-file = 'no/such'\nupstream = 'smtp://mx.example'\nlog = 'debug'\n",
     );
     let file = file.path().to_str().unwrap();
-    let settings = settings(&[
+    let plan = plan(&[
         "--config",
         file,
         "--api-key",
@@ -153,11 +201,12 @@ fn options_win_over_the_file_setting_by_setting() {
         "127.0.0.1:2",
     ])
     .unwrap();
+    assert_eq!(plan.log.to_string(), "debug");
+    let settings = plan.mail.unwrap();
     assert_eq!(settings.listen.port(), 2);
     // The file's key file does not exist: it is not even looked at.
     assert_eq!(known(&settings, ["k", ""]), [true, false]);
     assert_eq!(settings.destination, Destination::Mailbox("m".into()));
-    assert_eq!(settings.log.to_string(), "debug");
 }
 
 #[test]
