@@ -8,6 +8,7 @@ mod base_dialect;
 mod faulty_upstreams;
 mod hostile_clients;
 mod hostile_relays;
+mod key_value;
 mod large_message;
 mod logins;
 mod mailers;

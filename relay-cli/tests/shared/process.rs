@@ -30,7 +30,16 @@ pub(crate) struct Ended {
 }
 
 impl Process {
+    /// One that is given this, and no more, on its standard input.
     pub(crate) fn start(command: &mut Command, input: &[u8]) -> Self {
+        let mut process = Self::talk(command);
+        // A program that ends early need not read it.
+        let _ = process.child.stdin.take().unwrap().write_all(input);
+        process
+    }
+
+    /// One that is told what to do while it runs: see [`say`](Self::say).
+    pub(crate) fn talk(command: &mut Command) -> Self {
         let name = format!("{command:?}");
         let mut child = command
             .stdin(Stdio::piped())
@@ -41,8 +50,6 @@ impl Process {
         let heard = Arc::new(Shared::default());
         listen(child.stdout.take().unwrap(), &heard);
         listen(child.stderr.take().unwrap(), &heard);
-        // A program that ends early need not read it.
-        let _ = child.stdin.take().unwrap().write_all(input);
         Self { name, child, heard }
     }
 

@@ -1,6 +1,7 @@
 //! What the tests ask of child processes.
 
 use crate::shared::process::{Ended, Process};
+use std::io::Write;
 
 impl Ended {
     /// Fails the test unless the program ended with this code and said all of these.
@@ -20,6 +21,13 @@ impl Process {
     pub(crate) fn wait_for(&self, end: &str) {
         let found = self.find(|line| line.ends_with(end).then_some(()));
         assert!(found.is_some(), "no {end:?}: {}", self.so_far());
+    }
+
+    /// Gives one that was started to be talked to a line.
+    #[track_caller]
+    pub(crate) fn say(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("it is talked to");
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -28,9 +28,15 @@ pub(crate) struct WebSocket {
 impl WebSocket {
     /// A client whose upgrade has succeeded.
     pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::connect_to(address, "/")
+    }
+
+    /// The same, for this path and query.
+    pub(crate) fn connect_to(address: SocketAddr, target: &str) -> Self {
         let mut socket = Self::new(TcpStream::connect(address).unwrap(), true);
+        socket.send(format!("GET {target} HTTP/1.1\r\n").as_bytes());
         socket.send(
-            b"GET / HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            b"Host: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         );
         let head = socket.read_head().unwrap();
