@@ -11,11 +11,16 @@ use relay_http::Front;
 use relay_proto::{
     CloseCode, Endpoint, Input, LinkId, OpenError, Time,
     http::{Answer, Request, Response, Site},
+    kv::{
+        client::Credential,
+        token::{Scope, TokenError, TokenRequest},
+    },
 };
 use relay_transport::tls::StreamTls;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 pub(super) fn all<B: Binding>() -> Group {
@@ -24,6 +29,7 @@ pub(super) fn all<B: Binding>() -> Group {
         a_site_behind_a_front_may_be_behind_tls_too,
         plain_requests_have_their_answers_at_the_same_port,
         a_site_turns_links_away_before_they_are_open,
+        a_token_is_asked_for_in_clear_and_over_tls,
     ]
 }
 
@@ -38,6 +44,10 @@ impl Site for Monitored<Probe> {
     ) -> Answer {
         match request.path() {
             "/echo" => Answer::Upgrade,
+            "/token/websocket" => Answer::Respond(match request.fields().get("x-api-key") {
+                Some("the key") => Response::json(200, r#"{"token":"the token"}"#),
+                _ => Response::new(403),
+            }),
             "/hello" => Answer::Respond(Response::new(200).with_body("hello")),
             "/busy" => Answer::Respond(Response::new(503).with_field("Retry-After", "7")),
             _ => Answer::Respond(Response::new(404)),
@@ -158,4 +168,34 @@ fn a_site_turns_links_away_before_they_are_open<B: Binding>(transcript: &mut Tra
     }
     client.finish();
     server.finish(transcript);
+}
+
+fn a_token_is_asked_for_in_clear_and_over_tls<B: Binding>(transcript: &mut Transcript) {
+    let authority = Authority::new("one");
+    let mut config = config();
+    config.extra_roots = authority.roots();
+    let identity = authority.identity("localhost").server();
+    for (scheme, tls) in [
+        ("http", StreamTls::None),
+        ("https", StreamTls::Implicit(identity)),
+    ] {
+        let (server, address) = Server::<B>::new(tls);
+        let service = format!("{scheme}://localhost:{}", address.port())
+            .parse()
+            .unwrap();
+        for key in ["the key", "another"] {
+            let patience = Duration::from_secs(60);
+            let request = TokenRequest::new(&service, key, &Scope::default(), Time::ZERO, patience);
+            let rig = Rig::<B, _>::spawn(request, config.clone(), |_| None, |_, _, _| {});
+            let result = rig.next();
+            rig.finished();
+            let shown = match result {
+                Ok(Credential::Token(token)) => token,
+                Err(error @ TokenError::NoKey) => error.to_string(),
+                other => panic!("{other:?}"),
+            };
+            transcript.note("client", format!("{scheme}, {key}: {shown}"));
+        }
+        server.finish(transcript);
+    }
 }
