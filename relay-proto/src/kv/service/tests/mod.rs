@@ -1,0 +1,9 @@
+mod bounds;
+mod durable;
+mod exactly_once;
+mod hostile;
+mod notifications;
+mod plain;
+mod reached;
+mod rig;
+mod storage;
