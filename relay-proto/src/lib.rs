@@ -67,6 +67,7 @@
 //!
 //! - The crate's root: what every machine and every driver share.
 //! - [`channels`]: many conversations in one session, for any protocol.
+//! - [`http`]: requests and responses, for a machine that is reached over HTTP.
 //! - [`link`]: reconnecting and liveness, for any protocol.
 //! - [`pacing`]: rates that hold, rates that heed the peer, and how much is under way at once, for any protocol.
 //! - [`proxy`]: the way to a server through an HTTP proxy.
@@ -89,6 +90,7 @@ mod endpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hex;
+pub mod http;
 pub mod kv;
 pub mod link;
 mod machine;

@@ -6,6 +6,7 @@
 
 pub mod client;
 mod id;
+pub mod token;
 pub mod wire;
 
 pub use id::{ClientId, IdError, StoreId};

@@ -1,17 +1,16 @@
 //! The dialogue with a proxy: one request, one answer, and the connection is a tunnel (RFC 9110, section 9.3.6).
 
 use super::Proxy;
-use crate::WebSocketUrl;
+use crate::{
+    WebSocketUrl,
+    http::{
+        Fields,
+        head::{self, HeadError, HeadReader},
+    },
+};
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use bytes::Bytes;
-use core::{fmt, mem};
-use httparse::{EMPTY_HEADER, Error, Header, Response, Status};
-
-/// The longest answer, in bytes, with whatever interim answers come before it. Proxies add a few headers, not thousands.
-const MAX_ANSWER: usize = 16 * 1024;
-
-/// The most headers in it.
-const MAX_HEADERS: usize = 64;
+use core::fmt;
 
 /// The longest reason phrase repeated in an error, in bytes.
 const MAX_REASON: usize = 100;
@@ -20,9 +19,7 @@ const MAX_REASON: usize = 100;
 pub struct Connect {
     request: Bytes,
     has_credentials: bool,
-    received: Vec<u8>,
-    /// Where the answer begins that is not over: behind interim ones.
-    begin: usize,
+    answer: HeadReader,
 }
 
 /// What the bytes received so far mean.
@@ -59,8 +56,7 @@ impl Connect {
         Self {
             request: request.into(),
             has_credentials: proxy.authorization().is_some(),
-            received: Vec::new(),
-            begin: 0,
+            answer: HeadReader::default(),
         }
     }
 
@@ -75,38 +71,23 @@ impl Connect {
     ///
     /// Where the proxy refuses, or what answers is no proxy. The connection is of no use then.
     pub fn handle_bytes(mut self, bytes: &[u8]) -> Result<Answer, ConnectError> {
-        self.received.extend_from_slice(bytes);
-        loop {
-            let end = self.received.len().min(MAX_ANSWER);
-            let mut headers = [EMPTY_HEADER; MAX_HEADERS];
-            let mut answer = Response::new(&mut headers);
-            let length = match answer.parse(&self.received[self.begin..end]) {
-                Ok(Status::Complete(length)) => length,
-                Ok(Status::Partial) if end < MAX_ANSWER => return Ok(Answer::Incomplete(self)),
-                Ok(Status::Partial) | Err(Error::TooManyHeaders) => {
-                    return Err(ConnectError::TooLong);
-                }
-                Err(_) => return Err(ConnectError::NotHttp),
-            };
-            match answer.code.unwrap_or_default() {
-                // Nobody asked for another protocol, so 101 is no interim answer but nonsense (RFC 9110, section 15.2).
-                100 | 102..=199 => self.begin += length,
-                // Whatever it says of a body: there is none (RFC 9110, section 9.3.6).
-                200..=299 => {
-                    let mut early = Bytes::from(mem::take(&mut self.received));
-                    return Ok(Answer::Established {
-                        early: early.split_off(self.begin + length),
-                    });
-                }
-                407 => return Err(unauthorized(answer.headers, self.has_credentials)),
-                status => {
-                    let reason = answer.reason.unwrap_or_default().trim();
-                    let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
-                    return Err(ConnectError::Refused {
-                        status,
-                        reason: reason.to_owned(),
-                    });
-                }
+        self.answer.push(bytes);
+        let Some(answer) = head::final_head(&mut self.answer)? else {
+            return Ok(Answer::Incomplete(self));
+        };
+        match answer.status() {
+            // Whatever it says of a body: there is none (RFC 9110, section 9.3.6).
+            200..=299 => Ok(Answer::Established {
+                early: self.answer.take_rest().freeze(),
+            }),
+            407 => Err(unauthorized(answer.fields(), self.has_credentials)),
+            status => {
+                let reason = answer.reason();
+                let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
+                Err(ConnectError::Refused {
+                    status,
+                    reason: reason.to_owned(),
+                })
             }
         }
     }
@@ -121,19 +102,16 @@ impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connect")
             .field("request", &self.request.len())
-            .field("received", &self.received.len())
+            .field("received", &self.answer.len())
             .finish_non_exhaustive()
     }
 }
 
 /// Why a 407 was given (RFC 9110, sections 11.7 and 15.5.8).
-fn unauthorized(headers: &[Header<'_>], has_credentials: bool) -> ConnectError {
+fn unauthorized(fields: &Fields, has_credentials: bool) -> ConnectError {
     let mut schemes: Vec<&str> = Vec::new();
-    for header in headers {
-        if !header.name.eq_ignore_ascii_case("Proxy-Authenticate") {
-            continue;
-        }
-        let value = str::from_utf8(header.value).unwrap_or_default();
+    for value in fields.get_all("Proxy-Authenticate") {
+        let value = str::from_utf8(value).unwrap_or_default();
         for part in value.split(',') {
             // A part that is no challenge is a parameter of the one before.
             let scheme = part.split_whitespace().next().unwrap_or_default();
@@ -199,6 +177,15 @@ pub enum ConnectError {
     /// It did not answer while the driver was patient.
     #[error("does not answer in time; can it reach this server?")]
     Silent,
+}
+
+impl From<HeadError> for ConnectError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::NotHttp => Self::NotHttp,
+            HeadError::TooLong => Self::TooLong,
+        }
+    }
 }
 
 /// What a proxy says with a status.

@@ -176,10 +176,7 @@ fn what_is_no_answer_is_an_error() {
         alloc::format!("A: {filler}\r\n").repeat(200)
     );
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
-    let many = alloc::format!(
-        "HTTP/1.1 200 OK\r\n{}\r\n",
-        "A: b\r\n".repeat(MAX_HEADERS + 1)
-    );
+    let many = alloc::format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(65));
     for long in [endless, interim, many] {
         assert_eq!(refused(&long), ConnectError::TooLong);
     }

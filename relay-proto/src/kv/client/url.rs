@@ -21,6 +21,11 @@ impl ServiceUrl {
         url.parse()
             .expect("a URL stays one with a query that is percent-encoded")
     }
+
+    /// The same without a credential.
+    pub(in crate::kv) const fn websocket_url(&self) -> &WebSocketUrl {
+        &self.0
+    }
 }
 
 /// Everything but unreserved characters (RFC 3986, section 2.3) percent-encoded.

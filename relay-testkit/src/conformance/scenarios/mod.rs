@@ -3,6 +3,7 @@
 mod accept;
 mod calls;
 mod dial;
+mod http;
 mod kv_client;
 mod mail;
 mod mail_client;
@@ -31,6 +32,7 @@ pub(super) fn all<B: Binding>() -> Vec<(String, Scenario)> {
         ("accept", accept::all::<B>()),
         ("calls", calls::all::<B>()),
         ("dial", dial::all::<B>()),
+        ("http", http::all::<B>()),
         ("kv_client", kv_client::all::<B>()),
         ("mail", mail::all::<B>()),
         ("mail_client", mail_client::all::<B>()),
