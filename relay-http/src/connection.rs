@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its end.
 
 use crate::websocket::WebSocket;
+use bytes::Bytes;
 use relay_proto::{Time, http::RequestReader};
 use std::{collections::VecDeque, net::IpAddr};
 
@@ -14,6 +15,8 @@ pub(crate) struct Connection {
 pub(crate) enum State {
     /// The client has not yet said all it asks for.
     Requesting { reader: RequestReader, until: Time },
+    /// The client is answered then.
+    Delayed { response: Bytes, until: Time },
     /// A WebSocket, and a link of the site.
     Open(WebSocket),
     /// The site has asked for the end, and the peer has not yet agreed.

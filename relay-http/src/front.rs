@@ -28,7 +28,7 @@ pub struct Front<S> {
     site: S,
     config: Config,
     connections: BTreeMap<LinkId, Connection>,
-    /// Those whose request is not whole, and until when it has to be.
+    /// Those whose request is not whole, and until when it has to be; and those that are answered then.
     requesting: BTreeSet<(Time, LinkId)>,
     /// Those whose peer has not answered a close frame, and until when it has to.
     closing: BTreeSet<(Time, LinkId)>,
@@ -91,7 +91,7 @@ impl<S: Site> Front<S> {
                 websocket.push(bytes);
                 self.unread.insert(link);
             }
-            State::Over => {}
+            State::Delayed { .. } | State::Over => {}
         }
     }
 
@@ -136,6 +136,12 @@ impl<S: Site> Front<S> {
         match (self.site.handle_request(now, link, peer, request), switch) {
             (Answer::Respond(response), _) => {
                 self.respond(link, response.to_bytes(request.method()));
+            }
+            (Answer::RespondLater { at, response }, _) => {
+                let response = response.to_bytes(request.method());
+                let until = at;
+                self.set_state(link, State::Delayed { response, until });
+                self.requesting.insert((until, link));
             }
             (Answer::Upgrade, Err(refusal)) => self.respond(link, refusal),
             (Answer::Upgrade, Ok(switching)) => {
@@ -204,7 +210,7 @@ impl<S: Site> Front<S> {
                     pongs < MAX_OWN_BYTES && self.site.read_limit(link) > 0
                 }
                 State::Requesting { .. } | State::Closing { .. } => true,
-                State::Over => false,
+                State::Delayed { .. } | State::Over => false,
             })
     }
 
@@ -286,6 +292,14 @@ impl<S: Site> Front<S> {
         self.hang_up(link);
     }
 
+    /// The time of a connection without a link is over.
+    fn give_up_or_answer(&mut self, link: LinkId) {
+        match self.set_state(link, State::Over) {
+            Some(State::Delayed { response, .. }) => self.respond(link, response),
+            _ => self.hang_up(link),
+        }
+    }
+
     fn hang_up(&mut self, link: LinkId) {
         self.set_state(link, State::Over);
         self.actions.push_back(Action::Close {
@@ -330,7 +344,9 @@ impl<S: Site> Front<S> {
         let connection = self.connections.get_mut(&link)?;
         let before = mem::replace(&mut connection.state, state);
         match before {
-            State::Requesting { until, .. } => self.requesting.remove(&(until, link)),
+            State::Requesting { until, .. } | State::Delayed { until, .. } => {
+                self.requesting.remove(&(until, link))
+            }
             State::Closing { until, .. } => self.closing.remove(&(until, link)),
             State::Open(_) | State::Over => false,
         };
@@ -379,7 +395,7 @@ impl<S: Site> Front<S> {
                     websocket.close(CloseCode::GOING_AWAY, "");
                     goodbye = websocket.take_written();
                 }
-                State::Requesting { .. } | State::Closing { .. } => {}
+                State::Requesting { .. } | State::Delayed { .. } | State::Closing { .. } => {}
                 State::Over => continue,
             }
             if !goodbye.is_empty() {
@@ -425,7 +441,7 @@ impl<S: Site> Machine for Front<S> {
             if let Some(&(until, link)) = self.requesting.first()
                 && until <= now
             {
-                self.hang_up(link);
+                self.give_up_or_answer(link);
             }
             if let Some(&(until, link)) = self.closing.first()
                 && until <= now

@@ -83,6 +83,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod admission;
 mod application;
 pub mod channels;
 mod endpoint;

@@ -36,6 +36,14 @@ pub trait Site: Machine {
 pub enum Answer {
     /// This response, and the connection ends.
     Respond(Response),
+    /// The same at this time, which slows down those who try keys. The connection counts as one whose request is not complete until
+    /// then.
+    RespondLater {
+        /// When.
+        at: Time,
+        /// What.
+        response: Response,
+    },
     /// The connection becomes a WebSocket. In answer to a request that did not ask for that, the client is told to (426), and no
     /// link follows.
     Upgrade,

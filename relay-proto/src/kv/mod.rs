@@ -6,6 +6,7 @@
 
 pub mod client;
 mod id;
+pub mod service;
 pub mod token;
 pub mod wire;
 

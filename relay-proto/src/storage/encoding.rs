@@ -61,6 +61,11 @@ const ENDS_EARLY: Problem = "it ends early";
 pub(crate) struct Decoder(Bytes);
 
 impl Decoder {
+    /// Reads what has no record around it.
+    pub(crate) const fn new(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn byte(&mut self) -> Result<u8, Problem> {
         self.0.try_get_u8().map_err(|_| ENDS_EARLY)
     }
@@ -116,7 +121,7 @@ pub(crate) fn decode<T>(
     known: u8,
     decode: impl FnOnce(u8, &mut Decoder) -> Result<T, Problem>,
 ) -> Result<T, RestoreError> {
-    let mut decoder = Decoder(record.value.clone());
+    let mut decoder = Decoder::new(record.value.clone());
     let damaged = |problem| damaged(table, &record.key, problem);
     let version = decoder.byte().map_err(damaged)?;
     if version > known {

@@ -14,7 +14,6 @@ mod output;
 mod policy;
 mod pool;
 mod presented;
-mod refusals;
 mod sessions;
 mod shares;
 mod strangers;
@@ -37,7 +36,6 @@ use self::{
     front::{FrontId, Fronts},
     output::Output,
     pool::Pool,
-    refusals::Refusals,
     strangers::Strangers,
     timers::{Timed, Timers},
     trouble::Trouble,
@@ -45,6 +43,7 @@ use self::{
 };
 use crate::{
     Action, CloseCode, Deadline, Frame, Input, LinkId, Machine, Random, Time,
+    admission::Refusals,
     mail::{
         ledger::Ledger,
         wire::{AUTHENTICATION_REFUSED, Denied, Granted, Message},

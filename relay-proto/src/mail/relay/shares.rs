@@ -1,15 +1,11 @@
 //! How accounts share the connections to the upstream.
 
 use super::channel::ChannelId;
-use crate::LinkId;
+use crate::{LinkId, admission::allowance};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-
-/// An account takes up to so many times as much as it leaves, of connections and of everything else that is bounded. Whoever comes
-/// next thus finds some at once, however little is left, and an account alone has eight of nine.
-const TIMES_WHAT_IS_LEFT: usize = 8;
 
 /// Which channels wait for a connection, and which account has how many.
 ///
@@ -35,18 +31,6 @@ struct Account {
     turn: u64,
     /// In the order in which they came.
     waiting: BTreeMap<u64, ChannelId>,
-}
-
-/// How much more an account may take that has `taken` where so much is `free`.
-pub(super) const fn allowance(taken: usize, free: usize) -> usize {
-    let times = free.saturating_mul(TIMES_WHAT_IS_LEFT);
-    let most = times.saturating_sub(taken) / (TIMES_WHAT_IS_LEFT + 1);
-    // The first may be the last there is.
-    if taken == 0 && most == 0 && free > 0 {
-        1
-    } else {
-        most
-    }
 }
 
 impl Shares {

@@ -1,7 +1,9 @@
 //! Links whose key is not decided yet.
 
-use super::{refusals::network, shares::allowance};
-use crate::LinkId;
+use crate::{
+    LinkId,
+    admission::{allowance, network},
+};
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 

@@ -1,6 +1,7 @@
 //! What accounts take up of the relay, and what is too much.
 
-use super::{Policy, RelayConfig, shares::allowance};
+use super::{Policy, RelayConfig};
+use crate::admission::allowance;
 use alloc::{collections::BTreeMap, sync::Arc};
 
 /// What a channel takes up besides what waits on it, in bytes: its SMTP session and the places it has in maps.

@@ -20,7 +20,7 @@ const PLACES: usize = 10_000;
 ///
 /// What waits is the refusal, never the grant: whoever shares an address with somebody that guesses is let in at once.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     places: BTreeMap<Option<IpAddr>, Place>,
     /// The same by the time of their last wrong key, and by a number where that is the same.
     by_age: BTreeMap<(Time, u64), Option<IpAddr>>,
@@ -35,7 +35,7 @@ struct Place {
 
 impl Refusals {
     /// Counts a wrong key from here, and says how long to wait before its client is told.
-    pub(super) fn wait(&mut self, now: Time, peer: Option<IpAddr>) -> Duration {
+    pub(crate) fn wait(&mut self, now: Time, peer: Option<IpAddr>) -> Duration {
         self.counted += 1;
         let (place, last) = (peer.map(network), (now, self.counted));
         self.forget_quiet(now);
@@ -73,7 +73,7 @@ impl Refusals {
 }
 
 /// Whom an address stands for: an IPv6 customer has a /64 to choose from (RFC 6177).
-pub(super) fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
