@@ -126,8 +126,8 @@
 //! that is meant to change, is written with `RELAY_TESTKIT_REWRITE=1 cargo test -p relay-blocking --test conformance`; look at the
 //! difference, and let the other bindings confirm it.
 //!
-//! What tests of a single binding need besides is here as well: a mail server and its messages ([`mail`]), how a key-value client
-//! is set up ([`kv`]), certificates,
+//! What tests of a single binding need besides is here as well: a mail server and its messages ([`mail`]), a key-value service ([`kv`]),
+//! certificates,
 //! and a machine that is nothing but a clock ([`Alarm`]).
 #![expect(
     clippy::unwrap_used,

@@ -1,7 +1,10 @@
-//! Key-value calls for tests: a service that does what a scenario says, and what to say about events.
+//! Key-value calls for tests: a service, one that does what a scenario says, and what to say about events.
 
 mod describe;
+mod server;
 mod service_peer;
+
+pub use server::{KEY, KeyValueServer};
 
 pub(crate) use {
     describe::client_event,
