@@ -1,15 +1,16 @@
 //! Handles to the machines of [`relay_proto::kv`].
 
-use crate::{Config, Driver, Runtime, news, seed, spawn_with};
+use crate::{Config, Driver, Runtime, news, seed, spawn, spawn_with};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future};
 use relay_proto::{
     Application, Missed, Stopped, Time,
     kv::{
         client::{
-            self as machine, Answer, Call, CallId, ClientConfig, ConnectionState, Event, Gap,
-            Range, Replies, Statistics, Unsettled,
+            self as machine, Answer, Call, CallId, ClientConfig, ConnectionState, Credential,
+            Event, Gap, Range, Replies, ServiceUrl, Statistics, Unsettled,
         },
+        token::{Scope, TokenError, TokenRequest},
         wire::Notification,
     },
     pacing::Rate,
@@ -335,4 +336,31 @@ impl Application<machine::Client> for Desk {
     fn handle_abandoned(&mut self, client: &mut machine::Client, now: Time) {
         client.shutdown(now, Duration::MAX);
     }
+}
+
+/// Asks `service` for a token, as the owner of `key`, for up to `patience`: what to connect with, or to hand to who is to connect.
+///
+/// Dropping the future changes nothing about that.
+///
+/// # Errors
+///
+/// Where there is none, and why.
+pub async fn request_token<R: Runtime>(
+    service: &ServiceUrl,
+    key: &str,
+    scope: &Scope,
+    patience: Duration,
+    transport: Config,
+) -> Result<Credential, TokenError> {
+    let (tell, told) = oneshot::channel();
+    let mut tell = Some(tell);
+    let machine = TokenRequest::new(service, key, scope, Time::ZERO, patience);
+    let application = move |_: &mut TokenRequest, _: Time, result| {
+        if let Some(tell) = tell.take() {
+            // Who no longer waits has dropped the future.
+            let _ = tell.send(result);
+        }
+    };
+    let _running: Driver<R, _, _> = spawn(machine, application, transport);
+    told.await.unwrap_or(Err(TokenError::Stopped))
 }

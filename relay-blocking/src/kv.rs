@@ -1,14 +1,15 @@
 //! Key-value calls on plain threads: handles to the machines of [`relay_proto::kv`].
 
-use crate::{Config, Driver, news::News, seed, spawn_with};
+use crate::{Config, Driver, news::News, seed, spawn, spawn_with};
 use bytes::Bytes;
 use relay_proto::{
     Application, Stopped, Time,
     kv::{
         client::{
-            self as machine, Answer, Call, CallId, ClientConfig, ConnectionState, Event, Gap,
-            Range, Replies, Statistics, Unsettled,
+            self as machine, Answer, Call, CallId, ClientConfig, ConnectionState, Credential,
+            Event, Gap, Range, Replies, ServiceUrl, Statistics, Unsettled,
         },
+        token::{Scope, TokenError, TokenRequest},
         wire::Notification,
     },
     pacing::Rate,
@@ -320,4 +321,30 @@ impl Application<machine::Client> for Desk {
     fn handle_abandoned(&mut self, client: &mut machine::Client, now: Time) {
         client.shutdown(now, Duration::MAX);
     }
+}
+
+/// Asks `service` for a token, as the owner of `key`, for up to `patience`: what to connect with, or to hand to who is to connect.
+///
+/// # Errors
+///
+/// Where there is none, and why.
+///
+/// # Panics
+///
+/// Where the system has no thread or no file descriptors left, like [`std::thread::spawn`].
+pub fn request_token(
+    service: &ServiceUrl,
+    key: &str,
+    scope: &Scope,
+    patience: Duration,
+    transport: Config,
+) -> Result<Credential, TokenError> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let machine = TokenRequest::new(service, key, scope, Time::ZERO, patience);
+    let application = move |_: &mut TokenRequest, _: Time, result| {
+        // It is waited for below.
+        let _ = tell.send(result);
+    };
+    let _running: Driver<_, _> = spawn(machine, application, transport);
+    told.recv().unwrap_or(Err(TokenError::Stopped))
 }

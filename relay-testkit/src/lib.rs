@@ -126,7 +126,8 @@
 //! that is meant to change, is written with `RELAY_TESTKIT_REWRITE=1 cargo test -p relay-blocking --test conformance`; look at the
 //! difference, and let the other bindings confirm it.
 //!
-//! What tests of a single binding need besides is here as well: a mail server and its messages ([`mail`]), certificates,
+//! What tests of a single binding need besides is here as well: a mail server and its messages ([`mail`]), a key-value service ([`kv`]),
+//! certificates,
 //! and a machine that is nothing but a clock ([`Alarm`]).
 #![expect(
     clippy::unwrap_used,
@@ -138,6 +139,7 @@ mod binding;
 mod certificates;
 mod conformance;
 mod contract;
+pub mod kv;
 pub mod mail;
 mod monitor;
 mod peer;

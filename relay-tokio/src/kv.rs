@@ -15,8 +15,29 @@
 //! ```
 
 use crate::Tokio;
+use relay_async::Config;
+use relay_proto::kv::{
+    client::{Credential, ServiceUrl},
+    token::{Scope, TokenError},
+};
+use std::time::Duration;
 
 pub use relay_async::kv::{NoAnswer, Ticket};
 
 /// A running key-value client. Cheap to clone; all clones are the same client.
 pub type Client = relay_async::kv::Client<Tokio>;
+
+/// Asks `service` for a token, as the owner of `key`, for up to `patience`: what to connect with, or to hand to who is to connect.
+///
+/// # Errors
+///
+/// Where there is none, and why.
+pub async fn request_token(
+    service: &ServiceUrl,
+    key: &str,
+    scope: &Scope,
+    patience: Duration,
+    transport: Config,
+) -> Result<Credential, TokenError> {
+    relay_async::kv::request_token::<Tokio>(service, key, scope, patience, transport).await
+}

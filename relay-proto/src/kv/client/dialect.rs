@@ -288,7 +288,7 @@ impl Client {
         self.paced_until = None;
         while self.may_speak() {
             let again = self.flight.next_again();
-            if again.is_none() && !self.outbox.is_ready() {
+            if again.is_none() && !self.may_begin() {
                 return;
             }
             if !self.pacer.is_ready(now) {
@@ -309,16 +309,28 @@ impl Client {
     }
 
     fn may_speak(&self) -> bool {
-        let most = match self.dialect {
-            Dialect::None | Dialect::Introducing { .. } => return false,
-            Dialect::Plain { .. } => u64::MAX,
-            Dialect::Durable => self
-                .session
-                .as_ref()
-                .map_or(0, |session| session.max_calls()),
+        !matches!(self.dialect, Dialect::None | Dialect::Introducing { .. })
+            && (self.flight.under_way() as u64) < self.most_calls()
+            && self.uplink.unwritten_bytes() < WINDOW
+    }
+
+    /// Whether a call waits that may be sent for the first time. In the durable dialect not while one is unanswered that is that many
+    /// numbers older: a service keeps what it has answered since.
+    fn may_begin(&self) -> bool {
+        let first = match self.dialect {
+            Dialect::Durable => self.flight.first(),
+            _ => None,
         };
-        let most = most.min(self.config.max_calls as u64).max(1);
-        (self.flight.under_way() as u64) < most && self.uplink.unwritten_bytes() < WINDOW
+        let behind = first.map_or(0, |first| self.next_number - first);
+        self.outbox.is_ready() && behind < self.most_calls()
+    }
+
+    fn most_calls(&self) -> u64 {
+        let granted = match (&self.dialect, &self.session) {
+            (Dialect::Durable, Some(session)) => session.max_calls(),
+            _ => u64::MAX,
+        };
+        granted.min(self.config.max_calls as u64).max(1)
     }
 
     /// Sends the next call that waits; false: it waits on, for room.

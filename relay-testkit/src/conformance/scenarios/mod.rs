@@ -4,6 +4,8 @@ mod accept;
 mod calls;
 mod dial;
 mod http;
+mod kv;
+mod kv_client;
 mod mail;
 mod mail_client;
 mod mail_relay;
@@ -32,6 +34,8 @@ pub(super) fn all<B: Binding>() -> Vec<(String, Scenario)> {
         ("calls", calls::all::<B>()),
         ("dial", dial::all::<B>()),
         ("http", http::all::<B>()),
+        ("kv", kv::all::<B>()),
+        ("kv_client", kv_client::all::<B>()),
         ("mail", mail::all::<B>()),
         ("mail_client", mail_client::all::<B>()),
         ("mail_relay", mail_relay::all::<B>()),
