@@ -205,6 +205,26 @@ fn a_slow_key_directory_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_rate_holds_from_when_it_is_set_until_it_is_lifted() {
+    let mx = MailServer::<Blocking>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
+    let limit = Some("1/h".parse().unwrap());
+    let client = client_of(address);
+    client.set_rate(limit).unwrap();
+    assert_eq!(client.stats().unwrap().pace.rate, limit);
+    client.send(message(&[BOB], "first")).unwrap();
+    let second = client.enqueue(message(&[BOB], "second")).unwrap();
+    assert_eq!(client.position(second.id()).unwrap(), Some(0));
+    client.set_rate(None).unwrap();
+    second.receipt_within(HANGS).unwrap().unwrap();
+
+    let config = client_config(&format!("ws://{address}/"));
+    let mut local = LocalClient::start(config, Config::default()).unwrap();
+    local.set_rate(limit);
+    assert_eq!(local.stats().pace.rate, limit);
+}
+
+#[test]
 fn one_thread_sends_by_waiting() {
     let mx = MailServer::<Blocking>::start();
     let (_relay, address) = start_relay(mx.address(), None);

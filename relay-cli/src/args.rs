@@ -129,7 +129,8 @@ pub(crate) struct SendArgs {
     /// How urgent the messages are
     #[arg(long, value_enum, default_value = "normal")]
     pub(crate) priority: PriorityName,
-    /// Send no more messages than this: 10/s, 600/min or 5/h, and 10/s:20 for up to 20 at once [default: as many as the relay takes]
+    /// Send no more messages than this: 10/s, 600/min or 5/h, and 10/s:20 for up to 20 at once
+    /// [default: as many as the relay takes]
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<Rate>,
     /// Messages (RFC 5322), one a file; "-" or none: one from standard input

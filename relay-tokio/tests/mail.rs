@@ -88,6 +88,21 @@ async fn a_message_goes_the_whole_way_and_its_receipt_names_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rate_holds_from_when_it_is_set_until_it_is_lifted() {
+    let mx = MailServer::<Tokio>::start();
+    let (_relay, address) = start_relay(mx.address(), None);
+    let client = client_of(address);
+    let limit = Some("1/h".parse().unwrap());
+    client.set_rate(limit).await.unwrap();
+    assert_eq!(client.stats().await.unwrap().pace.rate, limit);
+    client.send(message(&[BOB], "first")).await.unwrap();
+    let second = client.enqueue(message(&[BOB], "second")).await.unwrap();
+    assert_eq!(client.position(second.id()).await.unwrap(), Some(0));
+    client.set_rate(None).await.unwrap();
+    second.receipt().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_callers_share_one_link() {
     let mx = MailServer::<Tokio>::start();
     let (relay, address) = start_relay(mx.address(), None);

@@ -11,6 +11,7 @@ use relay_proto::{
             Statistics, Submission, SubmissionId, Unsettled,
         },
     },
+    pacing::Rate,
     storage::{RestoreError, Storage, StorageError},
 };
 use std::time::Duration;
@@ -142,6 +143,18 @@ impl<R: Runtime> Client<R> {
     pub async fn position(&self, id: SubmissionId) -> Result<Option<usize>, Stopped> {
         self.driver
             .call(move |client, _, _| client.position(id))
+            .await
+    }
+
+    /// Sets another limit for how many submissions are sent, or none, from now on: see
+    /// [`ClientConfig::rate`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub async fn set_rate(&self, limit: Option<Rate>) -> Result<(), Stopped> {
+        self.driver
+            .call(move |client, _, now| client.set_rate(now, limit))
             .await
     }
 

@@ -11,6 +11,7 @@ use relay_proto::{
             Statistics, Submission, SubmissionId, Unsettled,
         },
     },
+    pacing::Rate,
     storage::{RestoreError, Storage},
 };
 use std::{
@@ -135,6 +136,17 @@ impl Client {
     /// [`Stopped`] after the client has ended.
     pub fn position(&self, id: SubmissionId) -> Result<Option<usize>, Stopped> {
         self.driver.call(move |client, _, _| client.position(id))
+    }
+
+    /// Sets another limit for how many submissions are sent, or none, from now on: see
+    /// [`ClientConfig::rate`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] after the client has ended.
+    pub fn set_rate(&self, limit: Option<Rate>) -> Result<(), Stopped> {
+        self.driver
+            .call(move |client, _, now| client.set_rate(now, limit))
     }
 
     /// The client's numbers.

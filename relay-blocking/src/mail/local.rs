@@ -7,6 +7,7 @@ use relay_proto::{
         self as machine, ClientConfig, ConnectionState, Event, Refused, Statistics, Submission,
         SubmissionId,
     },
+    pacing::Rate,
     storage::{RestoreError, Storage},
 };
 use relay_transport::FAR;
@@ -127,6 +128,13 @@ impl LocalClient {
     /// How many submissions leave before this one; none where it does not wait.
     pub fn position(&mut self, id: SubmissionId) -> Option<usize> {
         self.local.call(|client, _, _| client.position(id))
+    }
+
+    /// Sets another limit for how many submissions are sent, or none, from now on: see
+    /// [`ClientConfig::rate`].
+    pub fn set_rate(&mut self, limit: Option<Rate>) {
+        self.local
+            .call(|client, _, now| client.set_rate(now, limit));
     }
 
     /// The client's numbers.

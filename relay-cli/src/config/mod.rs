@@ -93,8 +93,8 @@ pub(crate) struct Layer {
     /// Let each API key have no more messages under way than this at a time [default: 4096]
     #[arg(long, value_name = "N", env = "RELAY_KEY_MESSAGES")]
     key_messages: Option<NonZeroUsize>,
-    /// Take no more messages of each API key than this: 10/s, 600/min or 5/h, and 10/s:20 for up to 20 at once. Clients of this project slow
-    /// down by themselves [default: as many as come]
+    /// Take no more messages of each API key than this: 10/s, 600/min or 5/h, and 10/s:20 for up to 20 at once
+    /// [default: as many as come]
     #[arg(long, value_name = "RATE", env = "RELAY_KEY_RATE")]
     #[serde(deserialize_with = "one")]
     key_rate: Option<Rate>,

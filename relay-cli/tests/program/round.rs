@@ -75,6 +75,46 @@ fn many_messages_are_reported_in_their_order() {
 }
 
 #[test]
+fn a_key_over_its_rate_is_sent_more_slowly_and_nothing_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let mail = directory.path().join("mail");
+    let serving = Serving::start(&["--mailbox", mail.to_str().unwrap(), "--key-rate", "10/s:1"]);
+    let files: Vec<_> = (0..4)
+        .map(|number| letter(directory.path(), &format!("{number}.eml")))
+        .collect();
+    let mut command = send(&serving.url, &["--to", "bob@example.net"]);
+    command.args(&files);
+    let ended = run(command);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(ended.stdout.matches(": accepted: ").count(), 4);
+    let slower = "slower: the relay has no channel for us: this API key sends more messages than 10/s:1; going on in ";
+    assert!(ended.stderr.starts_with(slower), "{}", ended.stderr);
+    assert_eq!(messages(&mail.join("example.net/bob")).len(), 4);
+
+    // Whoever knows better begins more slowly.
+    let ended = run(send(
+        &serving.url,
+        &["--rate", "0/s", "--to", "bob@example.net", &files[0]],
+    ));
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended
+            .stderr
+            .contains("a rate of zero would let nothing through"),
+        "{}",
+        ended.stderr
+    );
+    let serving = Serving::start(&["--mailbox", mail.to_str().unwrap(), "--key-rate", "5/s:4"]);
+    let mut command = send(
+        &serving.url,
+        &["--rate", "5/s:2", "--to", "bob@example.net"],
+    );
+    command.args(&files);
+    let ended = run(command);
+    assert_eq!((ended.code, &*ended.stderr), (0, ""));
+}
+
+#[test]
 fn tls_is_trusted_where_it_is_told_to() {
     let directory = tempfile::tempdir().unwrap();
     let identity =

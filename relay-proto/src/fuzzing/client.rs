@@ -25,7 +25,7 @@ use core::time::Duration;
 /// The most a session keeps to send it again.
 const MOST_IN_SESSION: usize = 1 << 20;
 
-const RELAY_FRAMES: [&str; 10] = [
+const RELAY_FRAMES: [&str; 11] = [
     r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"00000000000000000000000000000001","receiveNext":1,"expiresInMs":1000,"heartbeatMs":1000,"maxChannels":2,"window":100,"ledgerMark":"a","capabilities":["PIPELINING","CHUNKING","SIZE 1000"]}}"#,
     r#"{"type":"AUTHENTICATE_RESPONSE","success":true,"durable":{"session":"00000000000000000000000000000002","receiveNext":1,"expiresInMs":1000,"heartbeatMs":1000,"maxChannels":9,"window":9000,"ledgerMark":"b","capabilities":["PIPELINING","CHUNKING"],"gone":"x"}}"#,
     r#"{"type":"AUTHENTICATE_RESPONSE","success":true}"#,
@@ -36,9 +36,10 @@ const RELAY_FRAMES: [&str; 10] = [
     r#"{"type":"SMTP_CHANNEL_CLOSED"}"#,
     r#"{"type":"SMTP_CHANNEL_ERROR","error":"busy","code":421,"retryAfterMs":100}"#,
     r#"{"type":"SMTP_CHANNEL_ERROR","error":"no","code":550}"#,
+    r#"{"type":"SMTP_CHANNEL_ERROR","error":"too fast","code":450,"retryAfterMs":100}"#,
 ];
 
-const RELAY_WORDS: [&str; 11] = [
+const RELAY_WORDS: [&str; 12] = [
     r#"{"type":"SMTP_CHANNEL_READY","channelId":1}"#,
     r#"{"type":"SMTP_CHANNEL_CREDIT","channelId":1,"bytes":1000}"#,
     r#"{"type":"SMTP_CHANNEL_CREDIT","channelId":2,"bytes":9007199254740991}"#,
@@ -48,6 +49,7 @@ const RELAY_WORDS: [&str; 11] = [
     r#"{"type":"SMTP_CHANNEL_CLOSED","channelId":2,"outcome":{"reply":"451 no\r\n"}}"#,
     r#"{"type":"SMTP_CHANNEL_ERROR","channelId":1,"error":"no","code":550}"#,
     r#"{"type":"SMTP_CHANNEL_ERROR","channelId":2,"error":"later","retryAfterMs":100}"#,
+    r#"{"type":"SMTP_CHANNEL_ERROR","channelId":1,"error":"too fast","code":450,"retryAfterMs":100}"#,
     r#"{"type":"RELAY_DRAINING","deadlineMs":1000,"spreadMs":1000}"#,
     r#"{"type":"SOMETHING_NEW"}"#,
 ];

@@ -7,7 +7,8 @@ use crate::Time;
 ///
 /// It holds tokens, one for each event, and gains them as time passes, up to the burst. It counts in fractions of a token that
 /// make each nanosecond's gain a whole number, so that nothing adds up: after a million events at three a second it is not a
-/// nanosecond off. Only where the burst is one, so that no part of a second token can be saved up, each gap is a whole number of nanoseconds.
+/// nanosecond off. Only where the burst is one, so that no part of a second token can be saved up, each gap is a whole
+/// number of nanoseconds.
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
     rate: Rate,

@@ -35,13 +35,14 @@ const LATE: u64 = SECOND / 50;
 /// how the peer takes it.
 ///
 /// - The **limit** is a [`Rate`] and holds always. None: anything goes, until the peer is heard to complain.
-/// - When the peer asks to [slow down](Self::throttled), the rate becomes half of what it was, and half of what was sent
-///   in the last second if that was less; and nothing goes at all for as long as the peer says, or for 1 s, 2 s, 4 s … 60 s while
-///   nothing gets through; then one, and the next when the rate allows it. Whatever was sent before that and is refused as well, is part of it and slows nothing down further.
+/// - When the peer asks to [slow down](Self::throttled), the rate becomes half of what it was, or of what went in a second,
+///   if that was less. Nothing goes at all for as long as the peer says, or for 1 s, 2 s, 4 s … 60 s while nothing gets
+///   through; then one, and the next when the rate allows it. Whatever was sent before that and is refused as well is part
+///   of it, and slows nothing down further.
 /// - When the peer [takes](Self::accepted) what was sent since, the waits begin anew at one second, and the rate grows, once in a
 ///   second, by a twentieth of the limit, until it is the limit.
-/// - Where there is no limit, it grows likewise towards the rate at which the peer complained, and on from there by a twentieth of itself;
-///   at sixteen times that rate it is forgotten that there was one.
+/// - Where there is no limit, it grows likewise towards the rate at which the peer complained, and on from there by a
+///   twentieth of itself; at sixteen times that rate it is forgotten that there was one.
 ///
 /// It has no queue and decides no order: that is its owner's business.
 ///

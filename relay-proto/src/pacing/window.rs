@@ -26,8 +26,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// Never more than `most`, on channels of which each takes so many bytes of `credit` before the peer has to make room. Beyond the first
-    /// 16 another is only begun while those under way take less than 64 times that.
+    /// Never more than `most`, on channels of which each takes so many bytes of `credit` before the peer has to make room.
+    /// Beyond the first 16 another is only begun while those under way take less than 64 times that.
     pub fn new(most: usize, credit: u64) -> Self {
         let at_least = most.min(AT_FIRST);
         Self {

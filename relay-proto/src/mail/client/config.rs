@@ -43,13 +43,16 @@ pub struct ClientConfig {
     /// and more as long as none is answered later for that, so that what is urgent has little to wait for; beyond those not
     /// more than 64 of the relay's windows hold. A relay may grant fewer; zero counts as one.
     pub max_channels: usize,
-    /// How many submissions are sent at most: none, as many as the relay takes. It holds in either dialect, and for each try. Where a relay
-    /// measures by the same rate, a burst of one less leaves room for a path that is slow for one message and not for the next.
+    /// How many submissions are sent at most: none, as many as the relay takes. It holds in either dialect, and for each
+    /// try. Where a relay measures by the same rate, a burst of one less leaves room for a path that is slow for one
+    /// message and not for the next.
     ///
-    /// Where the relay, or the server behind it, asks for less ([`Error::asks_to_slow_down`](super::Error::asks_to_slow_down)), the client sends half as
-    /// much after a time, and more again as that is taken, up to this rate, with [`Event::Throttled`](super::Event::Throttled) and
-    /// [`Event::RateRecovered`](super::Event::RateRecovered). Submissions that are refused so wait for their turn again; that is no try of
-    /// theirs, unless a server takes nothing at all for half a minute.
+    /// Where the relay, or the server behind it, asks for less
+    /// ([`Error::asks_to_slow_down`](super::Error::asks_to_slow_down)), the client sends half as much after a time, and more
+    /// again as that is taken, up to this rate, with [`Event::Throttled`](super::Event::Throttled) and
+    /// [`Event::RateRecovered`](super::Event::RateRecovered). Submissions that are refused so wait for their turn again; that is
+    /// no try of theirs, unless a mail server takes nothing at all for half a minute. What bounds their wait is their
+    /// maximum age.
     pub rate: Option<Rate>,
     /// The silence after which the link is probed, and after which the probe counts as failed: 30 s, below
     /// the idle limit of the usual proxies and address translators.

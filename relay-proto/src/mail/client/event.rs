@@ -133,7 +133,7 @@ pub enum Event {
     Throttled {
         /// The rate from now on. It grows as long as everything is taken; [`Statistics::pace`](super::Statistics::pace) shows it.
         rate: Rate,
-        /// When the next submission goes.
+        /// Nothing goes before. What else is refused of what was on its way may say later.
         until: Time,
         /// What was said.
         error: Error,

@@ -32,7 +32,8 @@ fn is_over_rate(error: &ChannelError) -> bool {
 }
 
 impl Client {
-    /// Sets another limit for how many submissions are sent, or none, from now on; see [`ClientConfig::rate`](super::ClientConfig::rate).
+    /// Sets another limit for how many submissions are sent, or none, from now on; see
+    /// [`ClientConfig::rate`](super::ClientConfig::rate).
     pub fn set_rate(&mut self, now: Time, limit: Option<Rate>) {
         self.pacer.set_limit(now, limit);
         self.proceed(now);

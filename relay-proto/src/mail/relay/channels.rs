@@ -25,6 +25,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Commands that are none a client may send on one channel; a program sends none.
 const MAX_ERRORS: u32 = 20;
 
+/// What a channel is refused with for the key's rate, and with a time to come back for nothing else: 450, "temporarily blocked
+/// for policy reasons" (RFC 5321, section 4.2.3).
+const OVER_RATE: u16 = 450;
+
 impl Relay {
     /// A client asks for a channel; in the durable dialect for a delivery.
     ///
@@ -109,7 +113,7 @@ impl Relay {
         });
         Ending::Failed(ChannelError {
             error: why,
-            code: Some(450),
+            code: Some(OVER_RATE),
             retry_after: Some(wait),
         })
     }
@@ -357,7 +361,7 @@ impl Relay {
                 let permanent = refusal.is_some_and(Reply::is_permanent);
                 let error = ChannelError {
                     error: server,
-                    code: Some(refusal.map_or(421, |reply| reply.code().as_u16())),
+                    code: Some(refusal.map_or(421, about_the_server)),
                     retry_after: retry_after.filter(|_| !permanent),
                 };
                 (None, Ending::Failed(error))
@@ -438,6 +442,14 @@ impl Relay {
 
     pub(super) fn retry_after(&mut self) -> Duration {
         RETRY_AFTER + self.random.up_to(RETRY_AFTER)
+    }
+}
+
+/// The code for a channel whose mail server has refused the relay. It says nothing about the key's rate.
+fn about_the_server(reply: &Reply) -> u16 {
+    match reply.code().as_u16() {
+        OVER_RATE => 451,
+        code => code,
     }
 }
 

@@ -4,9 +4,12 @@ use super::{
     peer::{MODERN, Peer, policy, take_message},
     rig::{CLIENT, Rig, config, pooled, seconds},
 };
-use crate::mail::{
-    relay::{Event, Policy},
-    wire::Message,
+use crate::{
+    Input,
+    mail::{
+        relay::{Event, Policy},
+        wire::Message,
+    },
 };
 use core::time::Duration;
 
@@ -129,4 +132,18 @@ fn a_sender_that_is_not_allowed_costs_nothing() {
     assert_eq!(rig.upstream_hears(upstream), "");
     rig.client_says("MAIL FROM:<a@b.example>\r\n");
     assert_eq!(rig.upstream_hears(upstream), "MAIL FROM:<a@b.example>\r\n");
+}
+
+#[test]
+fn what_a_mail_server_says_to_the_relay_is_not_taken_for_the_rate_of_a_key() {
+    let mut rig = Rig::serving(Policy::default());
+    rig.send(CLIENT, &Message::ChannelOpen);
+    let upstream = rig.upstream();
+    rig.input(Input::Opened { link: upstream });
+    rig.upstream_says(upstream, "450 4.7.1 too many of you\r\n");
+    let [Message::ChannelError(error)] = &rig.messages(CLIENT)[..] else {
+        panic!("it is refused");
+    };
+    assert_eq!(error.code, Some(451));
+    assert!(error.retry_after.is_some());
 }
