@@ -1,5 +1,6 @@
 use super::*;
 use crate::args::{self, Command};
+use relay_proto::smtp::Credentials;
 use std::{io::Write, path::Path};
 
 fn file(text: &str) -> tempfile::NamedTempFile {

@@ -6,7 +6,7 @@ mod websocket;
 
 pub(crate) use crate::shared::{PATIENCE, Process, process::Ended};
 pub(crate) use programs::{
-    Bridge, KEY, MailServer, Mailbox, RelayServer, Sink, base_client, peer, python, send, sending,
-    sendmail,
+    Bridge, KEY, MailServer, Mailbox, RelayServer, Sink, base_client, peer, python, relay, send,
+    sending, sendmail,
 };
 pub(crate) use websocket::{Opcode, WebSocket, WebSocketServer};
