@@ -43,7 +43,8 @@ impl<S: Site> Front<S> {
     ///
     /// Of `config` it goes by `origins`, `max_frame_bytes`, `close_timeout`, and by `handshake_timeout` for the time from a
     /// connection to its whole request. As many connections as `max_handshakes` may be in that phase; where there are more, the
-    /// one gives way that has been in it for longest, of those from the address that has most of them. Whoever is too slow is hung up on without a word.
+    /// one gives way that has been in it for longest, of those from the address that has most of them. Whoever is too slow is
+    /// hung up on without a word.
     pub fn new(site: S, config: Config) -> Self {
         Self {
             site,

@@ -107,6 +107,18 @@ fn pings_are_answered_and_reported_and_the_answers_are_none_of_the_sites() {
 }
 
 #[test]
+fn a_pong_of_the_sites_own_is_not_in_place_of_the_answer() {
+    let mut desk = Desk::new();
+    let link = desk.open();
+    desk.command(|site| site.echoes = true);
+    desk.say(link, masked(0x89, b"a"));
+    assert_eq!(desk.sent(link), b"\x8a\x01a\x8a\x01!");
+    desk.write(link);
+    let heard = desk.heard();
+    assert_eq!(heard[1..], [Input::Written { link }], "{heard:?}");
+}
+
+#[test]
 fn a_client_need_not_wait_for_the_answer_to_its_upgrade() {
     let mut desk = Desk::new();
     desk.command(|site| site.echoes = true);
