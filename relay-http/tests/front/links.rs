@@ -1,8 +1,9 @@
 //! Behind the upgrade.
 
-use crate::desk::{Desk, PEER, SWITCHING, UPGRADE, lost, masked, text};
+use crate::desk::{Desk, Ledger, PEER, SWITCHING, UPGRADE, lost, masked, text};
+use relay_http::Front;
 use relay_proto::{
-    Action, CloseCode, Closure, Endpoint, Frame, Input, LinkId, StreamAddress,
+    Action, CloseCode, Closure, Endpoint, Frame, Input, LinkId, Pump, Step, StreamAddress, Time,
     storage::{BatchId, StorageError},
 };
 use relay_transport::Config;
@@ -390,6 +391,19 @@ fn what_is_no_connection_passes_through() {
     }
     assert_eq!(desk.heard(), inputs);
     assert_eq!(desk.read_limit(link), 1000);
+}
+
+#[test]
+fn what_the_site_wants_from_the_beginning_is_done() {
+    let mut site = Ledger::default();
+    let writes = vec![];
+    let batch = BatchId::new(0);
+    site.actions.push_back(Action::Store { batch, writes });
+    let mut pump = Pump::new(Front::new(site, Config::default()));
+    assert!(matches!(
+        pump.step(Time::ZERO),
+        Step::Perform(Action::Store { .. })
+    ));
 }
 
 #[test]
