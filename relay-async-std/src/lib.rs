@@ -50,6 +50,7 @@
 //! a new one is better off with `relay-smol`, whose names are the same.
 
 mod driver;
+pub mod kv;
 pub mod mail;
 mod runtime;
 

@@ -27,7 +27,9 @@ impl fmt::Display for Endpoint {
 }
 
 /// A `ws://` or `wss://` URL (RFC 6455, section 3), without credentials and without a fragment.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+///
+/// A query may carry a key or a token, so `Display` and `Debug`, and with them every error that names an endpoint, leave it out.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WebSocketUrl {
     text: String,
     host: String,
@@ -36,7 +38,7 @@ pub struct WebSocketUrl {
 }
 
 impl WebSocketUrl {
-    /// The URL as it was given.
+    /// The URL as it was given, query included: for the request, not for people.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -63,7 +65,7 @@ impl FromStr for WebSocketUrl {
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let uri = parse(text)?;
         let syntax = |problem| EndpointError::Syntax {
-            given: text.to_owned(),
+            given: without_query(text),
             problem,
         };
         let tls = match uri.scheme().as_str() {
@@ -71,7 +73,7 @@ impl FromStr for WebSocketUrl {
             "wss" => true,
             _ => {
                 return Err(EndpointError::Scheme {
-                    given: text.to_owned(),
+                    given: without_query(text),
                     expected: "ws:// or wss://",
                 });
             }
@@ -91,7 +93,21 @@ impl FromStr for WebSocketUrl {
 
 impl fmt::Display for WebSocketUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.text.fmt(f)
+        without_query(&self.text).fmt(f)
+    }
+}
+
+impl fmt::Debug for WebSocketUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebSocketUrl({self})")
+    }
+}
+
+/// A URL for people: what its query says may be secret.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((before, _)) => before.to_owned() + "?…",
+        None => url.to_owned(),
     }
 }
 
@@ -182,7 +198,7 @@ pub enum EndpointError {
     /// Not a URL at all, or one with a part that has no place here.
     #[error("{given:?}: {problem}")]
     Syntax {
-        /// What was given.
+        /// What was given, up to its query.
         given: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -190,7 +206,7 @@ pub enum EndpointError {
     /// A URL of another scheme.
     #[error("{given:?} must start with {expected}")]
     Scheme {
-        /// What was given.
+        /// What was given, up to its query.
         given: String,
         /// What would do.
         expected: &'static str,
@@ -203,7 +219,7 @@ pub enum EndpointError {
 /// Reads a URL that has no business with credentials.
 fn parse(text: &str) -> Result<Uri<&str>, EndpointError> {
     let uri = parse_uri(text).ok_or_else(|| EndpointError::Syntax {
-        given: text.to_owned(),
+        given: without_query(text),
         problem: "not a URL; one looks like scheme://host:port/path",
     })?;
     match uri.authority() {
@@ -259,7 +275,26 @@ mod tests {
         for (text, host, port, tls) in cases {
             let url: WebSocketUrl = text.parse().unwrap();
             assert_eq!((url.host(), url.port(), url.is_tls()), (host, port, tls));
-            assert_eq!(url.to_string(), text);
+            assert_eq!(url.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn what_a_query_says_is_shown_to_nobody() {
+        let url: WebSocketUrl = "wss://relay.example/ws?apiKey=secret".parse().unwrap();
+        assert_eq!(url.to_string(), "wss://relay.example/ws?…");
+        let endpoint = Endpoint::WebSocket(url);
+        for shown in [endpoint.to_string(), alloc::format!("{endpoint:?}")] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+        for bad in [
+            "relay.example?k=secret",
+            "http://x/?k=secret",
+            "ws://x:0/?k=secret",
+        ] {
+            let error = bad.parse::<WebSocketUrl>().unwrap_err();
+            let shown = alloc::format!("{error} {error:?}");
+            assert!(!shown.contains("secret"), "{shown}");
         }
     }
 

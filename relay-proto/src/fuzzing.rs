@@ -8,13 +8,14 @@ use crate::{
     mail::wire::{self, Message},
     smtp::{Command, ContentDecoder, ContentEncoder, Reply, ReplyError, ReplyParser},
 };
-use alloc::{string::ToString, vec::Vec};
+use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::str;
 
 mod client;
 mod delivery;
 mod driver;
+mod http;
 mod http_connect;
 mod numbers;
 mod relay;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use client::mail_client;
 pub use delivery::smtp_delivery;
+pub use http::http;
 pub use http_connect::http_connect;
 pub use relay::mail_relay;
 pub use session::smtp_session;
@@ -36,7 +38,7 @@ pub fn endpoint(input: &[u8]) {
         return;
     };
     if let Ok(url) = text.parse::<WebSocketUrl>() {
-        assert_eq!(url.to_string(), text);
+        assert_eq!(url.as_str(), text);
         assert!(!url.host().is_empty());
         assert_ne!(url.port(), 0);
     }

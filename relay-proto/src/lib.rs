@@ -101,6 +101,7 @@ pub mod pacing;
 pub mod proxy;
 mod pump;
 mod random;
+mod response_times;
 mod secret;
 pub mod session;
 pub mod smtp;

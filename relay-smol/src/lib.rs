@@ -45,6 +45,7 @@
 //! says on how many threads.
 
 mod driver;
+pub mod kv;
 pub mod mail;
 mod runtime;
 

@@ -140,6 +140,16 @@ pub(crate) fn accept(listener: &TcpListener) -> Peer {
     Peer(tungstenite::accept(accept_tcp(listener)).unwrap())
 }
 
+/// Sends `request` and returns all that comes back.
+pub(crate) fn answer(address: SocketAddr, request: &str) -> String {
+    let mut tcp = tcp(address);
+    tcp.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is as good an end as any.
+    let _ = tcp.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
 /// The head of an HTTP request.
 pub(crate) fn read_head(tcp: &mut TcpStream) -> String {
     let mut head = Vec::new();

@@ -52,6 +52,7 @@
 //! It is tokio's own, so a test may pause and advance it.
 
 mod driver;
+pub mod kv;
 pub mod mail;
 mod runtime;
 

@@ -1,7 +1,6 @@
 //! The handle to a running mail client.
 
-use super::news;
-use crate::{Config, Driver, Runtime, seed, spawn_storing, spawn_with, storage::elsewhere};
+use crate::{Config, Driver, Runtime, news, seed, spawn_storing, spawn_with, storage::elsewhere};
 use futures_util::Stream;
 use relay_proto::{
     Application, Missed, Stopped, Time,

@@ -3,7 +3,6 @@
 mod client;
 #[cfg(feature = "lettre")]
 pub mod lettre;
-mod news;
 mod relay;
 
 pub use client::{Client, Ticket};

@@ -1,8 +1,7 @@
 //! The handle to a running mail relay.
 
-use super::news;
 use crate::{
-    Config, Driver, Listening, Runtime, TlsAcceptor, runtime::timeout, seed, spawn_storing,
+    Config, Driver, Listening, Runtime, TlsAcceptor, news, runtime::timeout, seed, spawn_storing,
     spawn_with, storage::elsewhere,
 };
 use futures_util::Stream;

@@ -1,7 +1,7 @@
 //! The handle to a running mail client.
 
-use super::{Events, news::News};
-use crate::{Config, Driver, seed, spawn_storing, spawn_with};
+use super::Events;
+use crate::{Config, Driver, news::News, seed, spawn_storing, spawn_with};
 use relay_proto::{
     Application, Stopped, Time,
     mail::{

@@ -4,12 +4,11 @@ mod client;
 #[cfg(feature = "lettre")]
 pub mod lettre;
 mod local;
-mod news;
 mod relay;
 
+pub use crate::news::Events;
 pub use client::{Client, Ticket};
 pub use local::LocalClient;
-pub use news::Events;
 pub use relay::{KeyDirectory, Relay};
 pub use relay_proto::{
     Missed,

@@ -1,8 +1,9 @@
 //! The handle to a running mail relay.
 
-use super::{Events, news::News};
+use super::Events;
 use crate::{
-    Config, Driver, Listening, TlsAcceptor, seed, spawn_storing, spawn_with, workers::Workers,
+    Config, Driver, Listening, TlsAcceptor, news::News, seed, spawn_storing, spawn_with,
+    workers::Workers,
 };
 use relay_proto::{
     Application, LinkId, Stopped, Time,

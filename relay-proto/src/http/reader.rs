@@ -153,7 +153,7 @@ impl fmt::Debug for RequestReader {
 #[non_exhaustive]
 pub enum RequestError {
     /// It is not HTTP/1, or it can be understood in two ways.
-    #[error("this is no HTTP/1 request")]
+    #[error("this is no well-formed HTTP/1 request")]
     Malformed,
     /// Its head is too large.
     #[error("the head of the request has more than 16 KiB or 64 fields")]

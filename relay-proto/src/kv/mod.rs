@@ -4,8 +4,10 @@
 //! the link they were sent on, and one that changes something is applied once. The protocol is described for implementers in
 //! `docs/key-value.md`.
 
+pub mod client;
 mod id;
 pub mod service;
+pub mod token;
 pub mod wire;
 
 pub use id::{ClientId, IdError, StoreId};

@@ -1,7 +1,6 @@
 //! Mail through a relay: the client and the relay, the frames between them, and the record of what became of deliveries.
 pub mod client;
 mod delivery_id;
-mod haste;
 pub mod ledger;
 #[cfg(feature = "lettre")]
 pub mod lettre;

@@ -68,6 +68,7 @@ mod arrivals;
 mod buffer;
 mod error;
 mod frame;
+mod haste;
 mod id;
 mod registry;
 mod retention;
@@ -79,6 +80,7 @@ mod varint;
 
 pub use error::{ResumeError, SendError, SessionError};
 pub use frame::{Body, FrameError, HEADER_LIMIT, SessionFrame};
+pub(crate) use haste::Haste;
 pub use id::{SessionId, SessionIdError};
 pub use registry::{Opened, Registry, RegistryConfig, RegistryFull, Resumed};
 pub use retention::RetentionLimits;

@@ -12,12 +12,11 @@ use crate::{
     link::Uplink,
     mail::{
         DeliveryId,
-        haste::Haste,
         wire::{DurableGrant, DurableRequest, Violation, Word, encode_word},
     },
     outbox::Entry,
     pacing::Window,
-    session::{Body, RetentionLimits, Session, SessionId},
+    session::{Body, Haste, RetentionLimits, Session, SessionId},
     smtp::{Capabilities, Conversation, Flight, ScriptRun},
 };
 use alloc::{

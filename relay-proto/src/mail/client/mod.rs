@@ -32,6 +32,7 @@ use crate::{
     link::{Backoff, Change, Uplink},
     mail::{DeliveryId, wire::Limits},
     outbox::{Entry, Outbox},
+    response_times::ResponseTimes,
 };
 use ahead::Terms;
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
@@ -39,7 +40,6 @@ use core::time::Duration;
 use dialect::Dialect;
 use settlement::Delivery;
 use spool::Spool;
-use statistics::ResponseTimes;
 
 /// No frame a relay has reason to send comes near this; it bounds what a hostile one makes us hold.
 const LARGEST_FRAME: usize = 1 << 20;

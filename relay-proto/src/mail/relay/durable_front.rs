@@ -11,10 +11,9 @@ use crate::{
     channels::{Channels, ChannelsConfig},
     mail::{
         DeliveryId,
-        haste::Haste,
         wire::{Word, encode_word},
     },
-    session::{SessionFrame, SessionId},
+    session::{Haste, SessionFrame, SessionId},
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},

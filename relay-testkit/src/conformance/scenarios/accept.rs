@@ -4,12 +4,12 @@ use super::{Group, named};
 use crate::{
     Binding, Probe, Transcript,
     conformance::rig::Rig,
-    peer::{config, connect, read_head, tcp, text},
+    peer::{answer, config, connect, read_head, tcp, text},
 };
 use relay_transport::Origins;
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     thread,
     time::Duration,
 };
@@ -26,17 +26,6 @@ pub(super) fn all<B: Binding>() -> Group {
     ]
 }
 
-/// Sends `request` and returns the first line that comes back.
-fn answer(address: SocketAddr, request: &str) -> String {
-    let mut tcp = tcp(address);
-    tcp.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    // A reset after the answer is as good an end as any.
-    let _ = tcp.read_to_end(&mut answer);
-    let answer = String::from_utf8(answer).unwrap();
-    answer.lines().next().unwrap_or_default().to_owned()
-}
-
 fn what_is_no_upgrade_request_gets_an_http_answer<B: Binding>(transcript: &mut Transcript) {
     let (server, address) = Rig::<B>::server(Probe::default(), config());
     let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(70_000));
@@ -50,7 +39,9 @@ fn what_is_no_upgrade_request_gets_an_http_answer<B: Binding>(transcript: &mut T
     for request in requests {
         let first = request.lines().next().unwrap().escape_default();
         transcript.note("peer", format!("> {first}"));
-        transcript.note("peer", format!("< {}", answer(address, request)));
+        let answer = answer(address, request);
+        let status = answer.lines().next().unwrap_or_default();
+        transcript.note("peer", format!("< {status}"));
     }
     assert!(server.has_no_news(), "the machine hears nothing of it");
     let next = connect(address);

@@ -3,6 +3,7 @@
 mod accept;
 mod calls;
 mod dial;
+mod http;
 mod mail;
 mod mail_client;
 mod mail_relay;
@@ -30,6 +31,7 @@ pub(super) fn all<B: Binding>() -> Vec<(String, Scenario)> {
         ("accept", accept::all::<B>()),
         ("calls", calls::all::<B>()),
         ("dial", dial::all::<B>()),
+        ("http", http::all::<B>()),
         ("mail", mail::all::<B>()),
         ("mail_client", mail_client::all::<B>()),
         ("mail_relay", mail_relay::all::<B>()),

@@ -7,11 +7,11 @@ use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 /// Events kept for a reader that is behind; beyond that it is told how many it has missed.
 const KEPT: usize = 1024;
 
-pub(super) fn sender<E: Clone>() -> Sender<E> {
+pub(crate) fn sender<E: Clone>() -> Sender<E> {
     Sender::new(KEPT)
 }
 
-pub(super) fn stream<E: Clone + Send + 'static>(
+pub(crate) fn stream<E: Clone + Send + 'static>(
     news: Receiver<E>,
 ) -> impl Stream<Item = Result<E, Missed>> + Send + Unpin {
     Box::pin(stream::unfold(news, |mut news| async {

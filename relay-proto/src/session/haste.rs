@@ -13,7 +13,7 @@ const MOST_UNTOLD: u64 = 16;
 /// Whether what a session has to say goes out now, or may wait for what is said next: each frame that goes alone costs a write, a
 /// read and a few wake-ups, which together are much of what a small message costs.
 #[derive(Debug, Default)]
-pub(super) struct Haste {
+pub(crate) struct Haste {
     /// The peer waits for some of it.
     hurries: bool,
     /// When the rest has waited for long enough.
@@ -22,24 +22,24 @@ pub(super) struct Haste {
 
 impl Haste {
     /// The peer waits for what there is to say.
-    pub(super) const fn hurry(&mut self) {
+    pub(crate) const fn hurry(&mut self) {
         self.hurries = true;
     }
 
     /// Whether it goes out now; so many frames of the peer have not been acknowledged to it.
-    pub(super) fn is_now(&self, now: Time, untold: u64) -> bool {
+    pub(crate) fn is_now(&self, now: Time, untold: u64) -> bool {
         self.hurries || untold >= MOST_UNTOLD || self.until.is_some_and(|until| until <= now)
     }
 
     /// What goes out now has gone, as far as link and session take it; whether something is left that could not.
-    pub(super) const fn went_out(&mut self, is_held_up: bool) {
+    pub(crate) const fn went_out(&mut self, is_held_up: bool) {
         // What makes room brings it back here.
         self.hurries = is_held_up;
         self.until = None;
     }
 
     /// Nothing has gone out; whether there is something that waits.
-    pub(super) fn held_back(&mut self, now: Time, waits: bool) {
+    pub(crate) fn held_back(&mut self, now: Time, waits: bool) {
         if waits {
             self.until.get_or_insert_with(|| now.after(PATIENCE));
         } else {
@@ -47,7 +47,7 @@ impl Haste {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Deadline> {
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
         self.until.map(|at| Deadline {
             at,
             timer: "acknowledgement",

@@ -11,7 +11,7 @@ use std::{
 const KEPT: usize = 1024;
 
 /// The machine's end.
-pub(super) struct News<E>(Vec<Weak<Inbox<E>>>);
+pub(crate) struct News<E>(Vec<Weak<Inbox<E>>>);
 
 /// A reader's end: waits for the next event, and ends with the machine.
 ///
@@ -36,12 +36,12 @@ impl<E> Inbox<E> {
 }
 
 impl<E: Clone> News<E> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// The events from now on.
-    pub(super) fn subscribe(&mut self) -> Events<E> {
+    pub(crate) fn subscribe(&mut self) -> Events<E> {
         let inbox = Arc::new(Inbox {
             state: Mutex::new(State {
                 events: VecDeque::new(),
@@ -55,7 +55,7 @@ impl<E: Clone> News<E> {
     }
 
     /// Tells all who listen, and forgets those who do not any more.
-    pub(super) fn send(&mut self, event: &E) {
+    pub(crate) fn send(&mut self, event: &E) {
         self.0.retain(|inbox| {
             let Some(inbox) = inbox.upgrade() else {
                 return false;

@@ -1,0 +1,21 @@
+//! Key-value calls on smol: handles to the machines of [`relay_proto::kv`].
+//!
+//! ```no_run
+//! use relay_proto::kv::client::{ClientConfig, Credential};
+//! use relay_smol::{Config, kv::Client};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> { smol::block_on(async {
+//! let config = ClientConfig::new("wss://kv.example".parse()?, Credential::ApiKey("the key".into()));
+//! let client = Client::start(config, Config::default());
+//! client.set("greeting", "hello").await?;
+//! println!("visitor number {}", client.increment("visits", 1).await?);
+//! # Ok(())
+//! # }) }
+//! ```
+
+use crate::Smol;
+
+pub use relay_async::kv::{NoAnswer, Ticket};
+
+/// A running key-value client. Cheap to clone; all clones are the same client.
+pub type Client = relay_async::kv::Client<Smol>;
