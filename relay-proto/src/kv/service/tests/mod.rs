@@ -2,6 +2,7 @@ mod bounds;
 mod durable;
 mod exactly_once;
 mod hostile;
+mod model;
 mod notifications;
 mod plain;
 mod reached;
