@@ -1,7 +1,7 @@
 //! The machine.
 
 use crate::{
-    connection::{Connection, State},
+    connection::{Connection, State, network},
     handshake,
     websocket::WebSocket,
 };
@@ -12,6 +12,7 @@ use relay_proto::{
 };
 use relay_transport::{Config, PIECE, fault, websocket};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     net::IpAddr,
@@ -42,7 +43,7 @@ impl<S: Site> Front<S> {
     ///
     /// Of `config` it goes by `origins`, `max_frame_bytes`, `close_timeout`, and by `handshake_timeout` for the time from a
     /// connection to its whole request. As many connections as `max_handshakes` may be in that phase; where there are more, the
-    /// one that has been in it for longest gives way. Whoever is too slow is hung up on without a word.
+    /// one gives way that has been in it for longest, of those from the address that has most of them. Whoever is too slow is hung up on without a word.
     pub fn new(site: S, config: Config) -> Self {
         Self {
             site,
@@ -69,13 +70,27 @@ impl<S: Site> Front<S> {
 
     fn handle_accepted(&mut self, now: Time, link: LinkId, peer: Option<IpAddr>) {
         if self.requesting.len() >= self.config.max_handshakes.max(1)
-            && let Some(&(_, slowest)) = self.requesting.first()
+            && let Some(link) = self.one_to_give_way()
         {
-            self.hang_up(slowest);
+            self.hang_up(link);
         }
         let until = now.after(self.config.handshake_timeout);
         self.requesting.insert((until, link));
         self.connections.insert(link, Connection::new(peer, until));
+    }
+
+    /// Of those whose request is not whole the slowest from where most of them come: a flood drives out its own.
+    fn one_to_give_way(&self) -> Option<LinkId> {
+        let mut places = BTreeMap::new();
+        for slow @ (_, link) in &self.requesting {
+            let peer = self.connections.get(link).and_then(|found| found.peer);
+            let (count, _) = places.entry(peer.map(network)).or_insert((0_usize, slow));
+            *count += 1;
+        }
+        let most = places
+            .into_values()
+            .max_by_key(|&(count, slowest)| (count, Reverse(slowest)));
+        most.map(|(_, (_, link))| *link)
     }
 
     fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: Bytes) {

@@ -15,6 +15,7 @@ use core::str;
 mod client;
 mod delivery;
 mod driver;
+mod http;
 mod http_connect;
 mod numbers;
 mod relay;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use client::mail_client;
 pub use delivery::smtp_delivery;
+pub use http::http;
 pub use http_connect::http_connect;
 pub use relay::mail_relay;
 pub use session::smtp_session;

@@ -144,9 +144,13 @@ impl Desk {
     }
 
     pub(crate) fn accept(&mut self) -> LinkId {
+        self.accept_from(PEER)
+    }
+
+    pub(crate) fn accept_from(&mut self, peer: IpAddr) -> LinkId {
         let link = LinkId::accepted(self.wires.len() as u64);
         self.wires.insert(link, Wire::default());
-        let peer = Some(PEER);
+        let peer = Some(peer);
         self.tell(Input::Accepted { link, peer });
         link
     }

@@ -252,6 +252,30 @@ fn where_too_many_dribble_the_slowest_gives_way() {
 }
 
 #[test]
+fn a_flood_from_one_place_drives_out_its_own() {
+    let mut config = Config::default();
+    config.max_handshakes = 8;
+    let mut desk = Desk::with(config);
+    let others = ["192.0.2.1", "192.0.2.2", "2001:db8:1::1"]
+        .map(|peer| desk.accept_from(peer.parse().unwrap()));
+    for host in 0..1000 {
+        desk.pass(Duration::from_millis(1));
+        // One customer, who has as many addresses as he likes.
+        desk.accept_from(format!("2001:db8::{host:x}").parse().unwrap());
+    }
+    let let_in = desk
+        .links()
+        .into_iter()
+        .filter(|link| !desk.is_closed(*link))
+        .count();
+    assert_eq!(let_in, 8);
+    for link in others {
+        desk.say(link, UPGRADE);
+        assert_eq!(desk.answer(link), SWITCHING);
+    }
+}
+
+#[test]
 fn a_client_that_goes_away_early_is_forgotten() {
     let mut desk = Desk::new();
     let link = desk.accept();

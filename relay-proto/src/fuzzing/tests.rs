@@ -10,9 +10,10 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 12] = [
+    const TARGETS: [(&str, Target); 13] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
+        ("http", super::http),
         ("http_connect", super::http_connect),
         ("mail_client", super::mail_client),
         ("mail_relay", super::mail_relay),
@@ -55,6 +56,16 @@ proptest! {
     #[test]
     fn endpoint(input in "(wss?://)?[a-z0-9.:/@%?#\\[\\]-]{0,30}") {
         super::endpoint(input.as_bytes());
+    }
+
+    #[test]
+    fn http(input in fragments(&[
+        "GET ", "POST ", "/ws?apiKey=a%2Bb&x", " HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: h\r\n", "POST / HTTP/1.1\r\nHost: h\r\n",
+        "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 \r\n\r\n", "HTTP/1.0 204\r\n", "Host: h\r\n", "Content-Length: 3\r\n",
+        "Transfer-Encoding: chunked\r\n", "Upgrade: websocket\r\n", "Expect: 100-continue\r\n", "X: \u{e9}\r\n", "\r\n", "\n", "3\r\n",
+        "abc", "\r\n0\r\n\r\n", ";x=y",
+    ])) {
+        super::http(&input);
     }
 
     #[test]

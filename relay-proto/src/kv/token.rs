@@ -228,11 +228,10 @@ impl Machine for TokenRequest {
         match input {
             Input::Opened { .. } => self.handle_opened(),
             Input::OpenFailed { why, .. } => self.handle_open_failed(why),
-            Input::Frame { frame, .. } => {
-                if let Frame::Binary(bytes) = frame {
-                    self.handle_bytes(&bytes);
-                }
-            }
+            Input::Frame {
+                frame: Frame::Binary(bytes),
+                ..
+            } => self.handle_bytes(&bytes),
             Input::Closed { why, .. } => self.handle_closed(why),
             _ => {}
         }

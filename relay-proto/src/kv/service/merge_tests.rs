@@ -67,13 +67,13 @@ fn depth_is_bounded_in_patches_and_harmless_elsewhere() {
     let nested = |depth: usize| r#"{"a":"#.repeat(depth) + "1" + &"}".repeat(depth);
     assert_eq!(merged("{}", &nested(64)), Ok(nested(64)));
     assert_eq!(merged("{}", &nested(65)), Err(NotMerged::TooDeep));
-    assert_eq!(merged("{}", &nested(20_000)), Err(NotMerged::TooDeep));
+    assert_eq!(merged("{}", &nested(5_000)), Err(NotMerged::TooDeep));
     // Deeper inside of what is not touched nothing is looked at.
     assert_eq!(
-        merged(&nested(20_000), r#"{"a":2}"#),
+        merged(&nested(5_000), r#"{"a":2}"#),
         Ok(r#"{"a":2}"#.into())
     );
-    let array = r#"{"a":"#.to_owned() + &"[".repeat(20_000) + &"]".repeat(20_000) + "}";
+    let array = r#"{"a":"#.to_owned() + &"[".repeat(5_000) + &"]".repeat(5_000) + "}";
     assert_eq!(merged("{}", &array), Ok(array));
 }
 
@@ -138,10 +138,10 @@ proptest! {
 fn many_members_take_no_quadratic_time() {
     let object = |prefix: &str| {
         let member = |number: usize| alloc::format!(r#""{prefix}{number}":{number}"#);
-        let members: Vec<_> = (0..30_000).map(member).collect();
+        let members: Vec<_> = (0..10_000).map(member).collect();
         alloc::format!("{{{}}}", members.join(","))
     };
     let merged: Value = serde_json::from_str(&merged(&object("a"), &object("b")).unwrap()).unwrap();
-    assert_eq!(merged.as_object().unwrap().len(), 60_000);
-    assert_eq!(merged["b29999"], json!(29_999));
+    assert_eq!(merged.as_object().unwrap().len(), 20_000);
+    assert_eq!(merged["b9999"], json!(9_999));
 }

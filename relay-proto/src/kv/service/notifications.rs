@@ -1,6 +1,6 @@
 //! Who is told of changes. Every client has a place in the log of its store; what it takes slowly waits there and nowhere else.
 
-use super::{CATCH_UP, Event, Service, front::FrontId, link::State};
+use super::{CATCH_UP, Event, Service, front::FrontId, link::State, store::Space};
 use crate::{
     LinkId, Time,
     kv::wire::{Missed, Notification, ServiceMessage},
@@ -15,7 +15,7 @@ impl Service {
     /// The number of the last change that is stored.
     pub(super) fn sequence(&self, space: &str) -> u64 {
         let space = self.store.space(space);
-        space.map_or(0, |space| space.sequence())
+        space.map_or(0, Space::committed)
     }
 
     /// Something has changed in this store.
@@ -39,7 +39,8 @@ impl Service {
         let Some((id_of_link, link)) = link.and_then(|id| Some((id, self.links.get(&id)?))) else {
             return false;
         };
-        if link.state == State::Greeting || link.is_slow() {
+        let is_waiting = link.state == State::Greeting || self.behind.contains(&id);
+        if is_waiting || link.is_slow() {
             return false;
         }
         let Some(front) = self.fronts.get_mut(&id) else {
@@ -63,12 +64,12 @@ impl Service {
         while front.has_room_for_notifications()
             && let Some(change) = space.stored_change(told + 1)
         {
-            cost += front.rights.patterns.cost(&change.key);
             if cost > CATCH_UP_COST {
                 self.behind.insert(id);
                 self.catch_up_at.get_or_insert(now.after(CATCH_UP));
                 break;
             }
+            cost += front.rights.patterns.cost(&change.key);
             told += 1;
             if front.rights.patterns.is_told_of(&change.key) {
                 front.say(&ServiceMessage::Notification(Notification {

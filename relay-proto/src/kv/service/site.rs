@@ -153,7 +153,7 @@ impl Service {
         Ok(())
     }
 
-    fn make_token(&mut self, request: &Request) -> Result<(Arc<str>, Response), Refusal> {
+    fn make_token(&self, request: &Request) -> Result<(Arc<str>, Response), Refusal> {
         if request.method() != "POST" {
             return Err(Refusal::new(405, "a token is asked for with POST"));
         }

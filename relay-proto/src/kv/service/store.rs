@@ -230,7 +230,7 @@ impl Space {
     }
 
     /// The number of the last change that is stored.
-    pub(super) const fn sequence(&self) -> u64 {
+    pub(super) const fn committed(&self) -> u64 {
         self.committed
     }
 

@@ -136,14 +136,12 @@ impl Service {
         let front = self.fronts.get(&id);
         let client = front.and_then(|front| Some((front.rights.key, front.client?)));
         if let Some(client) = client
-            && let Err(outcome) = self.look_up(client, call.message_id, call.settled, &operation)
+            && let Some(result) = self.look_up(client, call.message_id, call.settled, &operation)
         {
-            return match outcome {
-                // What it repeats may be taken back.
-                Outcome::Certain(result) if turn.kept.contains(&(client, call.message_id)) => {
-                    Outcome::Changed(None, result)
-                }
-                outcome => outcome,
+            // What it repeats may be taken back.
+            return match turn.kept.contains(&(client, call.message_id)) {
+                true => Outcome::Changed(None, result),
+                false => Outcome::Certain(result),
             };
         }
         if operation.changes()
@@ -166,33 +164,33 @@ impl Service {
         Outcome::Changed(client, result)
     }
 
-    /// Whether this call of the durable dialect is to be done; if not, what its answer is.
+    /// What the answer to a call of the durable dialect is, where it is not to be done.
     fn look_up(
         &mut self,
         client: ClientKey,
         call: u64,
         settled: Option<u64>,
         operation: &Operation,
-    ) -> Result<(), Outcome> {
-        let refusal = |error| Outcome::Certain(Err(Failure::new(Code::BAD_REQUEST, error)));
+    ) -> Option<Result<Success, Failure>> {
+        let refusal = |error| Some(Err(Failure::new(Code::BAD_REQUEST, error)));
         if settled.is_some_and(|settled| settled >= call) {
-            return Err(refusal("\"settled\" must be below \"messageId\""));
+            return refusal("\"settled\" must be below \"messageId\"");
         }
         self.settle_calls(client, settled.unwrap_or_default());
         if !operation.changes() {
-            return Ok(());
+            return None;
         }
         match self.clients.look_up(client, call) {
-            Known::Settled => Err(refusal("a call of this number is settled")),
-            Known::Result(kept) => Err(Outcome::Certain(kept.to_result())),
+            Known::Settled => refusal("a call of this number is settled"),
+            Known::Result(kept) => Some(kept.to_result()),
             Known::No if self.clients.unsettled(client) >= self.config.max_calls => {
                 let error = "too many calls are not settled";
-                Err(Outcome::Certain(Err(Failure {
+                Some(Err(Failure {
                     retry_after: Some(RETRY),
                     ..Failure::new(Code::TOO_MANY_REQUESTS, error)
-                })))
+                }))
             }
-            Known::No => Ok(()),
+            Known::No => None,
         }
     }
 
@@ -426,13 +424,24 @@ impl Service {
             match done.outcome {
                 Outcome::Certain(result)
                 | Outcome::Read(_, result)
-                | Outcome::Changed(_, result) => front.answer(Some(done.message_id), result),
+                | Outcome::Changed(_, result) => self.answer(done.front, done.message_id, result),
                 Outcome::Hello {
                     hello,
                     client,
                     known,
                 } => self.welcome(now, done.front, done.message_id, hello, client, known),
             }
+        }
+    }
+
+    /// Answers a call or a hello. A client that has asked for another dialect knows then that it does not speak it.
+    pub(super) fn answer(&mut self, id: FrontId, call: u64, result: Result<Success, Failure>) {
+        if let FrontId::Link(link) = id {
+            self.stays_plain(link);
+        }
+        if let Some(front) = self.fronts.get_mut(&id) {
+            front.answer(Some(call), result);
+            self.stirred.insert(id);
         }
     }
 
@@ -460,14 +469,7 @@ impl Service {
                 front.ask(call);
                 self.line_up(id);
             }
-            Err(failure) => {
-                let message_id = call.message_id;
-                front.answer(Some(message_id), Err(failure));
-                // A client that has asked for another dialect is to be told which one it speaks.
-                if let (FrontId::Link(link), What::Hello(_)) = (id, call.what) {
-                    self.stays_plain(link);
-                }
-            }
+            Err(failure) => self.answer(id, call.message_id, Err(failure)),
         }
         self.stirred.insert(id);
     }

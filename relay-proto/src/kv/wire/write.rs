@@ -1,8 +1,8 @@
 //! Messages to bytes.
 
 use super::{
-    Answer, ClientMessage, Code, Failure, Grant, Hello, Missed, Notification, Operation, Record,
-    Request, ServiceMessage, Success, fields::BASE64,
+    Answer, ClientMessage, Code, Failure, Grant, Hello, MAX_NUMBER, Missed, Notification,
+    Operation, Record, Request, ServiceMessage, Success, fields::BASE64,
 };
 use alloc::string::{String, ToString};
 use base64::display::Base64Display;
@@ -65,8 +65,10 @@ fn to_json(body: &impl Serialize) -> Bytes {
         .into()
 }
 
+/// What is longer than a number on the wire can say is as good as endless.
 fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    let most = MAX_NUMBER.unsigned_abs();
+    u64::try_from(duration.as_millis()).map_or(most, |milliseconds| milliseconds.min(most))
 }
 
 /// In the order in which the published client writes its fields.

@@ -1,0 +1,10 @@
+mod bounds;
+mod durable;
+mod exactly_once;
+mod hostile;
+mod model;
+mod notifications;
+mod plain;
+mod reached;
+mod rig;
+mod storage;
