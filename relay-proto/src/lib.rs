@@ -74,7 +74,7 @@
 //! - [`session`]: frames that survive the link they were sent on, for any protocol.
 //! - [`storage`]: records that outlive the process.
 //! - [`smtp`]: SMTP (RFC 5321) from both ends.
-//! - [`kv`]: key-value calls: the [messages](kv::wire), the [client](kv::client), the [service](kv::service).
+//! - [`kv`]: key-value calls: the [messages](kv::wire), the [client](kv::client), the [service](kv::service), [tokens](kv::token).
 //! - [`mail`]: mail through a relay: the [frames](mail::wire), the [client](mail::client), the [relay](mail::relay).
 #![no_std]
 #![forbid(unsafe_code)]

@@ -83,14 +83,45 @@ struct World {
     plan: Plan,
     /// How often the service was killed.
     life: u64,
-    disk: BTreeMap<(String, bytes::Bytes), bytes::Bytes>,
+    disk: Disk,
     disk_at: Time,
     arrivals: BTreeMap<(Time, u64), Arrival>,
     count: u64,
     wires: BTreeMap<LinkId, Wire>,
     accepted: u64,
     outcomes: BTreeMap<CallId, Result<Answer, CallError>>,
+    /// The numbers of the changes that were told, and how often some may be missing.
+    told: Vec<u64>,
+    missed: usize,
     ended: bool,
+}
+
+/// Values by table and key.
+type Disk = BTreeMap<(String, bytes::Bytes), bytes::Bytes>;
+
+fn write(disk: &mut Disk, writes: Vec<Write>) {
+    for write in writes {
+        match write {
+            Write::Put { table, key, value } => disk.insert((table.into(), key), value),
+            Write::Delete { table, key } => disk.remove(&(table.into(), key)),
+        };
+    }
+}
+
+/// A token for everything, whose holder is told of every change.
+fn token(service: &mut Pump<Service>) -> Credential {
+    let request = Request::new("POST", "/token/websocket")
+        .with_field("Host", "kv.example")
+        .with_field("x-api-key", "the key")
+        .with_body(r#"{"subscribePatterns":["*"]}"#);
+    let verdict = service.command(Time::ZERO, |service, now| {
+        service.handle_request(now, LinkId::accepted(u64::MAX >> 1), None, &request)
+    });
+    let Verdict::Respond(response) = verdict else {
+        panic!("{verdict:?}");
+    };
+    let body = str::from_utf8(response.body()).unwrap();
+    Credential::Token(body.split('"').nth(3).unwrap().to_owned())
 }
 
 fn service(plan: &Plan, records: Vec<Record>, now: Time) -> Pump<Service> {
@@ -110,7 +141,18 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
         let url = "ws://kv.example".parse().unwrap();
-        let mut config = ClientConfig::new(url, Credential::ApiKey("the key".into()));
+        let mut service = service(&plan, vec![], Time::ZERO);
+        // A service gives no token before it has stored what it signs them with.
+        let mut disk = BTreeMap::new();
+        while let Step::Perform(action) = service.step(Time::ZERO) {
+            let Action::Store { batch, writes } = action else {
+                panic!("{action:?}");
+            };
+            write(&mut disk, writes);
+            let result = Ok(());
+            service.handle_input(Time::ZERO, Input::Stored { batch, result });
+        }
+        let mut config = ClientConfig::new(url, token(&mut service));
         config.reconnect = BackoffPolicy::new(20 * MILLISECOND, SECOND, None);
         config.timeouts.call = 3000 * SECOND;
         config.timeouts.introduction = 5 * SECOND;
@@ -118,16 +160,18 @@ impl World {
             random: Random::new(seed),
             now: Time::ZERO,
             client: Pump::new(Client::new(config, seed, Time::ZERO)),
-            service: service(&plan, vec![], Time::ZERO),
+            service,
             plan,
             life: 0,
-            disk: BTreeMap::new(),
+            disk,
             disk_at: Time::ZERO,
             arrivals: BTreeMap::new(),
             count: 0,
             wires: BTreeMap::new(),
             accepted: 0,
             outcomes: BTreeMap::new(),
+            told: vec![],
+            missed: 0,
             ended: false,
         }
     }
@@ -284,6 +328,8 @@ impl World {
                 let before = self.outcomes.insert(id, result);
                 assert_eq!(before, None, "call {id} has ended twice");
             }
+            Event::Notified(change) => self.told.push(change.sequence.unwrap()),
+            Event::Missed { .. } => self.missed += 1,
             Event::Terminated { left } => assert!(left.is_empty(), "{left:?}"),
             _ => {}
         }
@@ -341,16 +387,7 @@ impl World {
                 if life != self.life {
                     return;
                 }
-                for write in writes {
-                    match write {
-                        Write::Put { table, key, value } => {
-                            self.disk.insert((table.into(), key), value);
-                        }
-                        Write::Delete { table, key } => {
-                            self.disk.remove(&(table.into(), key));
-                        }
-                    }
-                }
+                write(&mut self.disk, writes);
                 let result = Ok(());
                 self.service
                     .handle_input(self.now, Input::Stored { batch, result });
@@ -450,6 +487,8 @@ struct Judged {
     appends: Vec<(String, Result<(), CallError>)>,
     count: i64,
     log: String,
+    told: Vec<u64>,
+    missed: usize,
 }
 
 fn play(plan: &Plan) -> Judged {
@@ -500,6 +539,8 @@ fn play(plan: &Plan) -> Judged {
         appends: vec![],
         count: text(n).map_or(0, |text| text.parse().unwrap()),
         log: text(log).unwrap(),
+        told: vec![],
+        missed: world.missed,
     };
     for (made, id) in calls {
         let outcome = world.outcomes[&id].clone();
@@ -516,6 +557,10 @@ fn play(plan: &Plan) -> Judged {
             ),
         }
     }
+    // What was told of late is told by then.
+    let late = world.now.after(60 * SECOND);
+    while world.now < late && world.step() {}
+    judged.told = std::mem::take(&mut world.told);
     world
         .client
         .command(world.now, |client, now| client.shutdown(now, SECOND));
@@ -545,6 +590,7 @@ fn holds(judged: &Judged) -> usize {
     let numbers: Vec<_> = judged.increments.iter().flatten().copied().collect();
     let distinct: BTreeSet<_> = numbers.iter().copied().collect();
     assert_eq!(distinct.len(), numbers.len(), "two have the same number");
+    assert!(judged.told.is_sorted_by(|a, b| a < b), "{:?}", judged.told);
     let doubtful = judged.increments.len() - numbers.len();
     assert!(numbers.len() as i64 <= judged.count);
     assert!(judged.count <= judged.increments.len() as i64);
@@ -562,11 +608,15 @@ fn cases() -> ProptestConfig {
 proptest! {
     #![proptest_config(cases())]
 
-    /// Whatever happens to links, sessions and the service: with a store on disk nothing is in doubt.
+    /// Whatever happens to links, sessions and the service: with a store on disk nothing is in doubt, and every change is told once.
     #[test]
     fn in_the_durable_dialect_every_change_is_applied_exactly_once(plan in plan(true)) {
         let judged = play(&plan);
         prop_assert_eq!(holds(&judged), 0);
+        // The first set, and all that came behind it.
+        let changes = 1 + judged.appends.len() as u64 + judged.increments.len() as u64;
+        prop_assert_eq!(judged.missed, 0);
+        prop_assert_eq!(&judged.told, &(1..=changes).collect::<Vec<_>>());
         let count = judged.increments.len() as i64;
         prop_assert_eq!(judged.count, count);
         let numbers: BTreeSet<_> = judged.increments.into_iter().map(Result::unwrap).collect();

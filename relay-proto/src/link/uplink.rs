@@ -46,11 +46,11 @@ pub enum LinkError {
     /// It did not open in time.
     #[error("the link did not open in time")]
     OpenTimeout,
-    /// The peer did not answer the introduction in time.
-    #[error("the relay did not answer the authentication in time")]
+    /// The peer did not answer the introduction in time: the API key, or the question for a session.
+    #[error("the peer did not answer the authentication in time")]
     AuthenticationTimeout,
     /// The peer was silent for two heartbeat intervals: the link is half open.
-    #[error("the relay fell silent; the connection is taken for dead")]
+    #[error("the peer fell silent; the connection is taken for dead")]
     Silent,
 }
 

@@ -13,6 +13,7 @@ use crate::{
 };
 use alloc::boxed::Box;
 use bytes::Bytes;
+use core::mem;
 
 /// What is spoken on the present link.
 #[derive(Debug)]
@@ -20,8 +21,12 @@ pub(super) enum Dialect {
     /// There is no link.
     None,
     /// The durable dialect was asked for under this number. After `until` the service counts as plain; none: it has granted it before,
-    /// so its answer is waited for.
-    Introducing { hello: u64, until: Option<Time> },
+    /// so its answer is waited for. `replays`: it was asked for the changes that were missed, which a grant is followed by.
+    Introducing {
+        hello: u64,
+        until: Option<Time>,
+        replays: bool,
+    },
     /// Text messages that end with the link. `hello`: under which number the durable dialect was asked for in vain, so far.
     Plain { hello: Option<u64> },
     /// The frames of a session.
@@ -55,6 +60,7 @@ impl Client {
 
     /// A link is open.
     pub(super) fn introduce(&mut self, now: Time) {
+        self.has_gap = self.was_connected || self.seen.is_some();
         if !self.config.durable || self.peer == Peer::Plain {
             return self.speak_plainly(now, None);
         }
@@ -75,7 +81,11 @@ impl Client {
             self.uplink.authenticated(now);
             Some(now.after(self.config.timeouts.introduction))
         };
-        self.dialect = Dialect::Introducing { hello, until };
+        self.dialect = Dialect::Introducing {
+            hello,
+            until,
+            replays: self.seen.is_some(),
+        };
         self.enter(now, ConnectionState::Introducing);
     }
 
@@ -90,6 +100,7 @@ impl Client {
         if let Dialect::Introducing {
             hello,
             until: Some(until),
+            ..
         } = self.dialect
             && until <= now
         {
@@ -145,16 +156,20 @@ impl Client {
         self.dialect = Dialect::Plain { hello };
         self.session = None;
         self.ask_reads_again(&CallError::Forgotten);
-        let tells_changes = self.config.credential.subscribes();
         self.connected(now, false, false);
-        if tells_changes && self.was_connected {
+        self.tell_gap();
+    }
+
+    /// Changes may have been missed that nobody will tell.
+    fn tell_gap(&mut self) {
+        if self.has_gap && self.config.credential.subscribes() {
             let after = self.seen.map(|seen| seen.sequence);
             self.events.push_back(Event::Missed { after, first: None });
         }
-        self.was_connected = true;
     }
 
     fn connected(&mut self, now: Time, durable: bool, resumed: bool) {
+        self.was_connected = true;
         self.enter(now, ConnectionState::Connected);
         self.events.push_back(Event::Connected { durable, resumed });
     }
@@ -181,7 +196,7 @@ impl Client {
         }
         self.peer = Peer::Durable;
         self.uplink.authenticated(now);
-        self.dialect = Dialect::Durable;
+        let introduction = mem::replace(&mut self.dialect, Dialect::Durable);
         if !resumed {
             if !grant.known {
                 for sent in self.flight.drain_changes() {
@@ -196,8 +211,11 @@ impl Client {
                 store: Some(grant.store),
             });
         }
-        self.was_connected = true;
         self.connected(now, true, resumed);
+        let replays = matches!(introduction, Dialect::Introducing { replays: true, .. });
+        if !resumed && !replays {
+            self.tell_gap();
+        }
         Ok(())
     }
 
@@ -262,6 +280,10 @@ impl Client {
     }
 
     fn handle_notification(&mut self, notification: Notification) {
+        if matches!(self.dialect, Dialect::Introducing { replays: true, .. }) {
+            // It comes again after those that were missed; or there is a gap, and this is in it.
+            return;
+        }
         if let Some(sequence) = notification.sequence {
             self.has_seen(sequence);
         }

@@ -122,6 +122,8 @@ pub struct Client {
     /// A link is wanted although there may be nothing to do.
     is_kept: bool,
     was_connected: bool,
+    /// Changes may have been made between the last link and this one.
+    has_gap: bool,
     idle_until: Option<Time>,
     next_id: u64,
     next_number: u64,
@@ -161,6 +163,7 @@ impl Client {
             seen: None,
             is_kept: false,
             was_connected: false,
+            has_gap: false,
             idle_until: None,
             next_id: 1,
             next_number: 1,

@@ -222,3 +222,77 @@ fn a_grant_that_cannot_be_true_is_answered_with_a_close() {
     let protocol = |event: &Event| matches!(event, Event::Disconnected { error: Some(error) } if error.to_string().contains("broke the protocol"));
     assert_eq!(bench.count(protocol), 1);
 }
+
+/// A service that tells changes to whoever has not said anything yet tells some of them twice, unless they are passed over.
+#[test]
+fn changes_that_are_told_before_the_dialect_is_decided_are_told_once() {
+    let change = |sequence| {
+        format!(
+            r#"{{"type":"notification","key":"k","value":"v","timestamp":5,"sequence":{sequence}}}"#
+        )
+    };
+    let told = |bench: &Bench| {
+        let events = bench.events.iter();
+        let told = events.filter_map(|event| match event {
+            Event::Notified(notification) => notification.sequence,
+            Event::Missed { .. } => Some(0),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let mut bench = Bench::new(token(), |_| {});
+    bench.command(|client, now| client.connect(now));
+    bench.opened();
+    let (number, _) = bench.hello();
+    // Nothing was asked for that could bring it again.
+    bench.text(&change(7));
+    bench.terms.sequence = 7;
+    bench.grants(number, true);
+    bench.says(&change(8));
+    bench.cut();
+    bench.elapse("reconnect");
+    bench.opened();
+    let (number, hello) = bench.hello();
+    assert_eq!(hello.after.map(|seen| seen.sequence), Some(8));
+    bench.text(&change(10));
+    (bench.terms.session, bench.terms.sequence) = (2, 10);
+    bench.grants(number, true);
+    for sequence in 9..=11 {
+        bench.says(&change(sequence));
+    }
+    assert_eq!(told(&bench), [7, 8, 9, 10, 11]);
+    // Where nothing is told again, the application learns that something is missing.
+    bench.cut();
+    bench.elapse("reconnect");
+    bench.opened();
+    let (number, _) = bench.hello();
+    bench.text(&change(13));
+    bench.fails(number, 400);
+    bench.says(&change(14));
+    assert_eq!(told(&bench), [7, 8, 9, 10, 11, 0, 14]);
+}
+
+#[test]
+fn changes_without_numbers_that_may_have_been_missed_are_a_gap_also_where_the_service_becomes_durable()
+ {
+    let mut bench = Bench::new(token(), |_| {});
+    bench.command(|client, now| client.connect(now));
+    bench.opened();
+    let (number, _) = bench.hello();
+    bench.fails(number, 503);
+    bench.text(r#"{"type":"notification","key":"k","value":"v"}"#);
+    bench.cut();
+    bench.elapse("reconnect");
+    bench.opened();
+    let (number, hello) = bench.hello();
+    assert_eq!(hello.after, None);
+    assert_eq!(
+        bench.count(|event| matches!(event, Event::Missed { .. })),
+        0
+    );
+    bench.grants(number, true);
+    assert_eq!(
+        bench.count(|event| matches!(event, Event::Missed { .. })),
+        1
+    );
+}
