@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Runs a relay with a mailbox and a client that sends it a handful of messages, cuts the connection
     /// once, and tells what happens. Needs no network and takes less than half a minute.
     Demo,
-    /// Run a relay: clients on one side, a mail server or a mailbox on the other
+    /// Run a relay: clients on one side, a mail server or a mailbox on the other; or keep keys and values
     #[command(after_long_help = SERVE_NOTES)]
     Serve(ServeArgs),
     /// Send messages through a relay
