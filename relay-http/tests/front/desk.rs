@@ -95,7 +95,7 @@ impl Machine for Ledger {
 impl Site for Ledger {
     fn handle_request(
         &mut self,
-        _now: Time,
+        now: Time,
         link: LinkId,
         peer: Option<IpAddr>,
         request: &Request,
@@ -104,6 +104,10 @@ impl Site for Ledger {
         match request.path() {
             "/ws" => Answer::Upgrade,
             "/plain" => Answer::Respond(Response::json(200, "{}")),
+            "/later" => Answer::RespondLater {
+                at: now.after(Duration::from_secs(3)),
+                response: Response::new(403),
+            },
             _ => Answer::Respond(Response::new(404)),
         }
     }

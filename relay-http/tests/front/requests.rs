@@ -284,3 +284,30 @@ fn a_client_that_goes_away_early_is_forgotten() {
     assert!(desk.deadline().is_none());
     assert_eq!(desk.heard(), []);
 }
+
+#[test]
+fn an_answer_that_is_for_later_comes_in_its_time_and_nothing_else_is_heard() {
+    let mut desk = Desk::new();
+    for request in [
+        "GET /later HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        UPGRADE.replace("/ws", "/later"),
+    ] {
+        let (link, gone) = (desk.accept(), desk.accept());
+        for link in [link, gone] {
+            desk.say(link, &request);
+        }
+        assert_eq!(desk.read_limit(link), 0);
+        desk.say(link, UPGRADE);
+        desk.end(gone);
+        desk.pass(Duration::from_millis(2999));
+        assert_eq!(desk.answer(link), "");
+        assert!(!desk.is_closed(link));
+        desk.pass(Duration::from_millis(1));
+        assert!(desk.answer(link).starts_with("HTTP/1.1 403 Forbidden\r\n"));
+        assert!(desk.is_closed(link));
+        assert_eq!(desk.heard(), []);
+        desk.write(link);
+        desk.end(link);
+        assert_eq!(desk.deadline(), None);
+    }
+}

@@ -188,6 +188,11 @@ impl<M: Machine> Driver<M> {
         self.tell(Input::Stored { batch, result });
     }
 
+    /// The link that is accepted next.
+    pub(super) const fn next_accepted(&self) -> LinkId {
+        LinkId::accepted(self.accepted)
+    }
+
     pub(super) fn accept(&mut self, choices: &mut Choices<'_>) {
         let link = LinkId::accepted(self.accepted);
         self.accepted += 1;

@@ -10,11 +10,13 @@ use proptest::{collection::vec, prelude::*, sample::select};
 #[test]
 fn seeds() {
     type Target = fn(&[u8]);
-    const TARGETS: [(&str, Target); 13] = [
+    const TARGETS: [(&str, Target); 15] = [
         ("content", super::content),
         ("endpoint", super::endpoint),
         ("http", super::http),
         ("http_connect", super::http_connect),
+        ("kv_service", super::kv_service),
+        ("kv_wire", super::kv_wire),
         ("mail_client", super::mail_client),
         ("mail_relay", super::mail_relay),
         ("session_frame", super::session_frame),
@@ -96,6 +98,19 @@ proptest! {
         "STARTTLS\r\n", "AUTH PLAIN", "AUTH LOGIN\r\n", " ", "AGFsaWNlAHNlc2FtZQ==\r\n", "AGFsaWNlAHdyb25n\r\n", "YWxpY2U=\r\n", "*\r\n",
     ])) {
         super::smtp_session(&input);
+    }
+
+    #[test]
+    fn kv_wire(input in fragments(&[
+        "{", "}", "\"op\":", "\"messageId\":", "1", "7", ",", "\"key\":", "\"value\":", "\"x\\n\"", "\"encoding\":\"base64\"", "\"code\":200",
+        "\"type\":\"notification\"", "\"records\":[", "]", "null", "\"durable\":{", "\"newValue\":-3", "1e3", "\"AA==\"",
+    ])) {
+        super::kv_wire(&input);
+    }
+
+    #[test]
+    fn kv_service(input in vec(small(), 0..400)) {
+        super::kv_service(&input);
     }
 
     #[test]

@@ -74,4 +74,6 @@ pub enum Event {
     },
     /// The storage works again.
     StorageRecovered,
+    /// The service has ended, as it was told to; nothing follows.
+    Finished,
 }

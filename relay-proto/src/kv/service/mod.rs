@@ -250,6 +250,7 @@ impl Service {
         }
         self.store_changes();
         self.phase = Phase::Finished;
+        self.events.push_back(Event::Finished);
         self.fronts.clear();
         self.links.clear();
         self.timers.clear();

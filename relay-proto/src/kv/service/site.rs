@@ -4,7 +4,7 @@ use super::{
     Event, KeyDigest, Phase, RESTARTS, Service, link::Rights, pattern::Patterns, token::Claims,
 };
 use crate::{
-    LinkId, Time,
+    LinkId, Machine, Time,
     http::{Answer, Request, Response, Site},
 };
 use alloc::{
@@ -59,6 +59,9 @@ impl Site for Service {
         peer: Option<IpAddr>,
         request: &Request,
     ) -> Answer {
+        if self.is_finished() {
+            return Answer::Respond(Refusal::new(503, RESTARTS).into_response());
+        }
         // The published client writes two slashes where its base URL ends in one.
         let path = request.path();
         let path = path
@@ -88,6 +91,7 @@ impl Site for Service {
             Err(refusal) => {
                 let why = match refusal.status {
                     401 | 403 => "no valid API key or token",
+                    503 if matches!(self.phase, Phase::Draining { .. }) => RESTARTS,
                     503 => "no room",
                     _ => "a request that makes no sense",
                 };
