@@ -14,7 +14,7 @@ use relay_transport::{Config, PIECE, fault, websocket};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    mem,
+    iter, mem,
     net::IpAddr,
 };
 
@@ -43,8 +43,11 @@ impl<S: Site> Front<S> {
     ///
     /// Of `config` it goes by `origins`, `max_frame_bytes`, `close_timeout`, and by `handshake_timeout` for the time from a
     /// connection to its whole request. As many connections as `max_handshakes` may be in that phase; where there are more, the
-    /// one gives way that has been in it for longest, of those from the address that has most of them. Whoever is too slow is hung up on without a word.
-    pub fn new(site: S, config: Config) -> Self {
+    /// one gives way that has been in it for longest, of those from the address that has most of them. Whoever is too slow is
+    /// hung up on without a word.
+    pub fn new(mut site: S, config: Config) -> Self {
+        // What it wants from the beginning is about no connection: there is none.
+        let actions = iter::from_fn(|| site.poll_action()).collect();
         Self {
             site,
             config,
@@ -52,7 +55,7 @@ impl<S: Site> Front<S> {
             requesting: BTreeSet::new(),
             closing: BTreeSet::new(),
             unread: BTreeSet::new(),
-            actions: VecDeque::new(),
+            actions,
         }
     }
 

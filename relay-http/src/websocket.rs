@@ -56,6 +56,10 @@ impl WebSocket {
     ///
     /// How the link has ended by it.
     pub(crate) fn write(&mut self, frame: Frame) -> Result<(), Closure> {
+        if matches!(frame, Frame::Pong(_)) {
+            // The library would send it in place of the answer to a ping.
+            self.0.flush().map_err(fault::while_writing)?;
+        }
         let message = websocket::to_send(frame)?;
         self.0.write(message).map_err(fault::while_writing)
     }

@@ -56,9 +56,13 @@ impl Machine for Ledger {
     fn handle_input(&mut self, _now: Time, input: Input) {
         if let Input::Frame { link, frame } = &input
             && self.echoes
-            && matches!(frame, Frame::Text(_) | Frame::Binary(_))
         {
-            let (link, frame) = (*link, frame.clone());
+            let link = *link;
+            let frame = match frame {
+                // Besides the answer the front gives.
+                Frame::Ping(_) => Frame::Pong("!".into()),
+                other => other.clone(),
+            };
             self.actions.push_back(Action::Send { link, frame });
         }
         self.heard.push(input);

@@ -1,8 +1,9 @@
 //! Behind the upgrade.
 
-use crate::desk::{Desk, PEER, SWITCHING, UPGRADE, lost, masked, text};
+use crate::desk::{Desk, Ledger, PEER, SWITCHING, UPGRADE, lost, masked, text};
+use relay_http::Front;
 use relay_proto::{
-    Action, CloseCode, Closure, Endpoint, Frame, Input, LinkId, StreamAddress,
+    Action, CloseCode, Closure, Endpoint, Frame, Input, LinkId, Pump, Step, StreamAddress, Time,
     storage::{BatchId, StorageError},
 };
 use relay_transport::Config;
@@ -104,6 +105,18 @@ fn pings_are_answered_and_reported_and_the_answers_are_none_of_the_sites() {
     desk.act(send(link, text("x")));
     desk.write(link);
     assert_eq!(desk.heard(), [Input::Written { link }]);
+}
+
+#[test]
+fn a_pong_of_the_sites_own_is_not_in_place_of_the_answer() {
+    let mut desk = Desk::new();
+    let link = desk.open();
+    desk.command(|site| site.echoes = true);
+    desk.say(link, masked(0x89, b"a"));
+    assert_eq!(desk.sent(link), b"\x8a\x01a\x8a\x01!");
+    desk.write(link);
+    let heard = desk.heard();
+    assert_eq!(heard[1..], [Input::Written { link }], "{heard:?}");
 }
 
 #[test]
@@ -378,6 +391,19 @@ fn what_is_no_connection_passes_through() {
     }
     assert_eq!(desk.heard(), inputs);
     assert_eq!(desk.read_limit(link), 1000);
+}
+
+#[test]
+fn what_the_site_wants_from_the_beginning_is_done() {
+    let mut site = Ledger::default();
+    let writes = vec![];
+    let batch = BatchId::new(0);
+    site.actions.push_back(Action::Store { batch, writes });
+    let mut pump = Pump::new(Front::new(site, Config::default()));
+    assert!(matches!(
+        pump.step(Time::ZERO),
+        Step::Perform(Action::Store { .. })
+    ));
 }
 
 #[test]
