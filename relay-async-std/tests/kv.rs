@@ -1,5 +1,4 @@
 //! The handle of the key-value client on async-std; everything behind it is judged with the driver.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod binding;
 
