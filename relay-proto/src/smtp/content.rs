@@ -1,13 +1,14 @@
 //! Message content on its way through DATA: line ends and transparency (RFC 5321 sections 2.3.8 and 4.5.2).
 
 use bytes::{BufMut, BytesMut};
-use memchr::{memchr, memchr2, memchr2_iter};
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3};
 
-/// Writes content in the form DATA wants: every line end a CRLF, a second dot before a dot that begins a line. Content that goes
-/// by BDAT (RFC 3030) has the line ends alone: [`for_chunks`](Self::for_chunks).
+/// Writes content in the form DATA wants: every line end a CRLF, no NUL, a second dot before a dot that begins a line. Content that
+/// goes by BDAT (RFC 3030) has no second dots: [`for_chunks`](Self::for_chunks).
 ///
 /// A bare CR or a bare LF becomes CRLF, so the output holds neither (RFC 5321 section 2.3.8 forbids them, and some servers end
-/// content at them) and `<CRLF>.<CRLF>` appears in it once, at its end. Content may come in pieces of any size; the output is at
+/// content at them) and `<CRLF>.<CRLF>` appears in it once, at its end. A NUL is left out: no content but BINARYMIME's may hold one
+/// (RFC 2045 section 2.8), and to servers that pass over it a NUL and a dot are a dot alone. Content may come in pieces of any size; the output is at
 /// most twice as long as the input, plus five bytes.
 #[derive(Clone, Debug, Default)]
 pub struct ContentEncoder {
@@ -31,7 +32,7 @@ impl ContentEncoder {
         Self::default()
     }
 
-    /// An encoder at the beginning of content that goes by BDAT: it mends line ends, and there is no transparency and no final dot.
+    /// An encoder at the beginning of content that goes by BDAT: there is no transparency and no final dot.
     pub fn for_chunks() -> Self {
         Self {
             is_chunked: true,
@@ -50,6 +51,7 @@ impl ContentEncoder {
                         rest = &rest[1..];
                     }
                 }
+                EncoderAt::LineStart if *first == b'\0' => rest = &rest[1..],
                 EncoderAt::LineStart => {
                     self.at = EncoderAt::InLine;
                     if *first == b'.' && !self.is_chunked {
@@ -57,17 +59,19 @@ impl ContentEncoder {
                     }
                 }
                 EncoderAt::InLine => {
-                    let Some(end) = memchr2(b'\r', b'\n', rest) else {
+                    let Some(end) = memchr3(b'\r', b'\n', b'\0', rest) else {
                         output.put_slice(rest);
                         return;
                     };
                     output.put_slice(&rest[..end]);
-                    output.put_slice(b"\r\n");
-                    self.at = if rest[end] == b'\r' {
-                        EncoderAt::BehindCarriageReturn
-                    } else {
-                        EncoderAt::LineStart
-                    };
+                    if rest[end] != b'\0' {
+                        output.put_slice(b"\r\n");
+                        self.at = if rest[end] == b'\r' {
+                            EncoderAt::BehindCarriageReturn
+                        } else {
+                            EncoderAt::LineStart
+                        };
+                    }
                     rest = &rest[end + 1..];
                 }
             }
@@ -178,9 +182,9 @@ impl ContentDecoder {
     }
 }
 
-/// How many bytes content has once every line ends in CRLF, without doubled dots: what SIZE counts (RFC 1870 section 3).
+/// How many bytes content has once every line ends in CRLF, without NULs and doubled dots: what SIZE counts (RFC 1870 section 3).
 pub(super) fn normalised_len(content: &[u8]) -> u64 {
-    let mut length = content.len() as u64;
+    let mut length = (content.len() - memchr_iter(b'\0', content).count()) as u64;
     for end in memchr2_iter(b'\r', b'\n', content) {
         let paired = match content[end] {
             b'\r' => content.get(end + 1) == Some(&b'\n'),
@@ -188,9 +192,8 @@ pub(super) fn normalised_len(content: &[u8]) -> u64 {
         };
         length += u64::from(!paired);
     }
-    let unfinished = content
-        .last()
-        .is_some_and(|last| !matches!(last, b'\r' | b'\n'));
+    let last = content.iter().rfind(|byte| **byte != b'\0');
+    let unfinished = last.is_some_and(|last| !matches!(last, b'\r' | b'\n'));
     if unfinished { length + 2 } else { length }
 }
 
