@@ -10,6 +10,8 @@ mod hostile_clients;
 mod hostile_relays;
 mod large_message;
 mod logins;
+#[cfg(target_os = "linux")]
+mod mail_servers;
 mod mailers;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -1,0 +1,117 @@
+//! One message in is one message out, whatever it contains and whatever the server takes for the end of data.
+
+use super::{
+    content::letter,
+    conversation::{Conversation, DIALECTS, Dialect},
+    flavours::Flavour,
+    server::{Server, Session},
+};
+use crate::support::RelayServer;
+use relay_testkit::MALFORMED_ENDS;
+use std::io;
+
+/// Asks without a relay between: were nothing taken for an end here, the other test would show nothing.
+pub(crate) fn asked_directly(flavour: &'static Flavour) {
+    let Some(mut server) = Server::start(flavour) else {
+        return;
+    };
+    let mut replies = Vec::new();
+    for (number, end) in MALFORMED_ENDS.iter().enumerate() {
+        let reply = ask(&server, number, end).unwrap_or_else(|_| {
+            // Commands behind the end are too much for some: OpenSMTPD 6.8 may die of them.
+            println!("{flavour:?} has died before {end:?}");
+            server.kill();
+            server.start_again();
+            ask(&server, number, end).unwrap()
+        });
+        replies.push(reply);
+    }
+    let arrived = server.arrived("bob");
+    let ends_at = |number: usize| {
+        let start = letter(number, "");
+        let mut arrived = arrived.iter();
+        let message = arrived.find(|message| message.starts_with(start.as_bytes()));
+        let is_cut = |message: &Vec<u8>| !String::from_utf8_lossy(message).contains("behind");
+        // Or it has taken what is behind the end for a command, and does not like that there is one already.
+        message.is_some_and(is_cut) || replies[number].contains("Pipelining not supported")
+    };
+    let taken: Vec<_> = (0..replies.len())
+        .filter(|number| ends_at(*number))
+        .map(|number| MALFORMED_ENDS[number])
+        .collect();
+    println!("{flavour:?} takes for the end of data: {taken:?}");
+    assert_eq!(!taken.is_empty(), flavour.is_lenient, "{taken:?}");
+}
+
+/// Sends a message that may end before its end.
+fn ask(server: &Server, number: usize, end: &str) -> io::Result<String> {
+    let mut session = Session::connect(server.port)?;
+    for line in [
+        "EHLO client.example",
+        "MAIL FROM:<alice@example.org>",
+        "RCPT TO:<bob@example.net>",
+        "DATA",
+    ] {
+        session.say(&format!("{line}\r\n"))?;
+    }
+    let content = letter(number, &format!("hello{end}Subject: behind\r\n.\r\n"));
+    // A server that does not like it may hang up.
+    Ok(session.say(&content).unwrap_or_default())
+}
+
+pub(crate) fn through_a_relay(flavour: &'static Flavour) {
+    let Some(server) = Server::start(flavour) else {
+        return;
+    };
+    let relay = RelayServer::before(server.port);
+    let mut expected = Vec::new();
+    for dialect in DIALECTS {
+        let mut client = Conversation::start(&relay, dialect);
+        for end in MALFORMED_ENDS {
+            for is_split in [false, true] {
+                let number = expected.len();
+                let before = letter(number, "hello");
+                let behind = "MAIL FROM:<mallory@example.com>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\nSubject: forged\r\n\r\nforged\r\n";
+                client.begin(number, "bob@example.net");
+                client.announce(before.len() + end.len() + behind.len());
+                client.write(before.as_bytes());
+                let size = if is_split { 1 } else { end.len() };
+                for piece in end.as_bytes().chunks(size) {
+                    client.write(piece);
+                }
+                client.write(behind.as_bytes());
+                client.finish();
+                assert_eq!(client.reply().unwrap(), "250", "{end:?}");
+                client.end();
+                expected.push(as_sent_on(&format!("{before}{end}{behind}"), dialect));
+            }
+        }
+    }
+    let arrived = server.arrived("bob");
+    assert_eq!(arrived.len(), expected.len());
+    for content in expected {
+        let found = arrived.iter().any(|message| *message == content.as_bytes());
+        assert!(
+            found,
+            "{content:?} is not among {:#?}",
+            arrived
+                .iter()
+                .map(|message| String::from_utf8_lossy(message))
+                .collect::<Vec<_>>()
+        );
+    }
+}
+
+/// What a relay makes of this: without the dots that DATA wants doubled and without NULs, and every CR and LF part of a line end.
+fn as_sent_on(content: &str, dialect: Dialect) -> String {
+    let mut lines: Vec<_> = content.split("\r\n").collect();
+    if dialect == Dialect::Base {
+        lines
+            .iter_mut()
+            .for_each(|line| *line = line.strip_prefix('.').unwrap_or(line));
+    }
+    let lines = lines
+        .iter()
+        .map(|line| line.replace('\0', "").replace(['\r', '\n'], "\r\n"));
+    lines.collect::<Vec<_>>().join("\r\n")
+}
