@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
+    time::{Duration, SystemTime},
 };
 
 /// The number `.ci/setup` has given to the first user of each root directory.
@@ -69,7 +70,11 @@ impl Flavour {
         for (path, text) in files {
             let path = root.join(path);
             fs::write(&path, text).unwrap();
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            // What has changed in the last seconds may be half written, so Postfix waits for it to become old.
+            let file = fs::File::options().append(true).open(path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(60))
+                .unwrap();
         }
     }
 }
@@ -301,6 +306,7 @@ fn create_queues(root: &Path) {
     }
 }
 
+/// Without the certificate it would make itself one, and with it a key, each time it starts.
 const EXIM_SETTINGS: &str = "\
 primary_hostname = mx.example
 local_interfaces = 127.0.0.1
@@ -309,6 +315,7 @@ keep_environment =
 host_lookup =
 rfc1413_hosts =
 tls_advertise_hosts =
+tls_certificate = ${if eq{}{}{none}}
 notifier_socket =
 smtp_accept_queue_per_connection = 0
 deliver_drop_privilege = true
