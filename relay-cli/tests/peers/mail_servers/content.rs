@@ -32,7 +32,7 @@ pub(crate) fn arrives_byte_for_byte(flavour: &'static Flavour) {
     let Some(server) = Server::start(flavour) else {
         return;
     };
-    let tap = Tap::before(server.port, Blocks::Nothing, "\0");
+    let tap = Tap::before(server.port, Blocks::Nothing, "");
     let relay = RelayServer::before(tap.port);
     for dialect in DIALECTS {
         let mut client = Conversation::start(&relay, dialect);

@@ -49,6 +49,13 @@ impl Conversation {
 
     /// Opens a channel for the delivery of this number, and says who sends to whom.
     pub(crate) fn begin(&mut self, delivery: usize, recipient: &str) {
+        self.open(delivery);
+        self.command("MAIL FROM:<alice@example.org>", "250");
+        self.command(&format!("RCPT TO:<{recipient}>"), "250");
+    }
+
+    /// Opens a channel for the delivery of this number.
+    pub(crate) fn open(&mut self, delivery: usize) {
         self.smtp.clear();
         self.channel += 1;
         match self.dialect {
@@ -63,8 +70,6 @@ impl Conversation {
                 self.say_word(&json!({"type": "SMTP_CHANNEL_OPEN", "channelId": channel, "deliveryId": delivery}));
             }
         }
-        self.command("MAIL FROM:<alice@example.org>", "250");
-        self.command(&format!("RCPT TO:<{recipient}>"), "250");
     }
 
     /// Announces content of this length.
@@ -121,8 +126,9 @@ impl Conversation {
         }
     }
 
+    /// Says this line, to which the reply has this code.
     #[track_caller]
-    fn command(&mut self, line: &str, code: &str) {
+    pub(crate) fn command(&mut self, line: &str, code: &str) {
         self.write(format!("{line}\r\n").as_bytes());
         assert_eq!(self.reply().unwrap(), code, "{line}");
     }

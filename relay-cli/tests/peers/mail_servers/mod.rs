@@ -5,9 +5,9 @@
 
 mod content;
 mod conversation;
-mod ends_of_data;
 mod flavours;
 mod server;
+mod smuggling;
 mod tap;
 mod trouble;
 
@@ -15,7 +15,7 @@ mod trouble;
 macro_rules! matrix {
     ($($server:ident: $flavour:ident,)*) => {$(
         mod $server {
-            use super::{content, ends_of_data, flavours::$flavour as SERVER, trouble};
+            use super::{content, flavours::$flavour as SERVER, smuggling, trouble};
 
             #[test]
             fn content_arrives_byte_for_byte_by_the_best_way_the_server_offers() {
@@ -44,12 +44,17 @@ macro_rules! matrix {
 
             #[test]
             fn asked_directly_the_server_is_as_lenient_as_it_is_said_to_be() {
-                ends_of_data::asked_directly(&SERVER);
+                smuggling::asked_directly(&SERVER);
             }
 
             #[test]
             fn one_message_behind_each_malformed_end_is_one_message_at_the_server() {
-                ends_of_data::through_a_relay(&SERVER);
+                smuggling::through_a_relay(&SERVER);
+            }
+
+            #[test]
+            fn no_command_is_injected_into_the_session_with_the_server() {
+                smuggling::injection(&SERVER);
             }
 
             #[test]

@@ -39,7 +39,8 @@ impl Heard {
 }
 
 impl Tap {
-    /// Puts one before the mail server at this port; a message whose end is waited for ends with `last`.
+    /// Puts one before the mail server at this port; what it blocks, it blocks from the end of a message on that
+    /// ends with `last`.
     pub(crate) fn before(server: u16, blocks: Blocks, last: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -10,5 +10,5 @@ pub(crate) use programs::{
     sendmail,
 };
 #[cfg(target_os = "linux")]
-pub(crate) use programs::{files, free_port};
+pub(crate) use programs::{files, free_port, skip};
 pub(crate) use websocket::{Opcode, WebSocket, WebSocketServer};

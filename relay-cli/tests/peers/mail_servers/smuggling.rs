@@ -1,10 +1,12 @@
-//! One message in is one message out, whatever it contains and whatever the server takes for the end of data.
+//! One message in is one message out, whatever it contains and whatever the server takes for the end of data; and no command but
+//! those of the relay.
 
 use super::{
-    content::letter,
+    content::{letter, readable},
     conversation::{Conversation, DIALECTS, Dialect},
     flavours::Flavour,
     server::{Server, Session},
+    tap::{Blocks, Tap},
 };
 use crate::support::RelayServer;
 use relay_testkit::MALFORMED_ENDS;
@@ -91,14 +93,7 @@ pub(crate) fn through_a_relay(flavour: &'static Flavour) {
     assert_eq!(arrived.len(), expected.len());
     for content in expected {
         let found = arrived.iter().any(|message| *message == content.as_bytes());
-        assert!(
-            found,
-            "{content:?} is not among {:#?}",
-            arrived
-                .iter()
-                .map(|message| String::from_utf8_lossy(message))
-                .collect::<Vec<_>>()
-        );
+        assert!(found, "{content:?} is not among {:#?}", readable(&arrived));
     }
 }
 
@@ -114,4 +109,42 @@ fn as_sent_on(content: &str, dialect: Dialect) -> String {
         .iter()
         .map(|line| line.replace('\0', "").replace(['\r', '\n'], "\r\n"));
     lines.collect::<Vec<_>>().join("\r\n")
+}
+
+pub(crate) fn injection(flavour: &'static Flavour) {
+    const HOSTILE: [&str; 10] = [
+        "MAIL FROM:<alice@example.org>\nRCPT TO:<evil@example.net>",
+        "MAIL FROM:<alice@example.org\rRCPT TO:<evil@example.net>>",
+        "MAIL FROM:<alice@example.org>\0RCPT TO:<evil@example.net>",
+        "MAIL FROM:<alice@example.org> SIZE=1\nRCPT TO:<evil@example.net>",
+        "MAIL FROM:<alice@example.org> BODY=8BITMIME RET=EVIL",
+        "MAIL FROM:<alice@example.org> ENVID=evil+0D+0ARSET+0",
+        "RCPT TO:<bob@example.net>\rRCPT TO:<evil@example.net>",
+        "RCPT TO:<bob@example.net\nRCPT TO:<evil@example.net>>",
+        "RCPT TO:<\"evil\nRSET\"@example.net>",
+        "EVIL\nVRFY evil",
+    ];
+    let Some(server) = Server::start(flavour) else {
+        return;
+    };
+    let tap = Tap::before(server.port, Blocks::Nothing, "");
+    let relay = RelayServer::before(tap.port);
+    for (dialect, delivery) in DIALECTS.into_iter().zip(1..) {
+        for line in HOSTILE {
+            let mut client = Conversation::start(&relay, dialect);
+            client.open(delivery);
+            if line.starts_with("RCPT") {
+                client.command("MAIL FROM:<alice@example.org>", "250");
+            }
+            client.write(format!("{line}\r\n").as_bytes());
+            let code = client.reply().unwrap();
+            assert!(code.starts_with('5'), "{line:?}: {code}");
+            client.end();
+        }
+        let mut client = Conversation::start(&relay, dialect);
+        client.is_accepted(delivery, "bob@example.net", &letter(delivery, "x\r\n"));
+    }
+    assert_eq!(server.arrived("bob").len(), DIALECTS.len());
+    let said = tap.said();
+    assert!(!said.to_ascii_lowercase().contains("evil"), "{said}");
 }
