@@ -157,6 +157,12 @@ pub(crate) fn long_lines(flavour: &'static Flavour) {
             } else {
                 // RFC 5321, section 4.5.3.1.6: 1,000 octets with the line end must do.
                 assert!(length > 998 && reply.starts_with('5'), "{length}: {reply}");
+                let start = letter(number, "");
+                assert!(
+                    !arrived
+                        .iter()
+                        .any(|message| message.starts_with(start.as_bytes()))
+                );
             }
         }
     }
