@@ -127,13 +127,14 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (BytesMut, Option<usize
     (output, None)
 }
 
-/// What [`ContentEncoder`] promises of line ends, said as plainly as possible.
+/// What [`ContentEncoder`] promises of lines, said as plainly as possible.
 fn with_line_ends_mended(content: &[u8]) -> Vec<u8> {
     let mut mended = Vec::new();
     for (index, byte) in content.iter().enumerate() {
         match byte {
             b'\n' if index > 0 && content[index - 1] == b'\r' => {}
             b'\r' | b'\n' => mended.extend(b"\r\n"),
+            b'\0' if mended.is_empty() || mended.ends_with(b"\r\n") => {}
             other => mended.push(*other),
         }
     }

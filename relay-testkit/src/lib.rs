@@ -127,8 +127,7 @@
 //! difference, and let the other bindings confirm it.
 //!
 //! What tests of a single binding need besides is here as well: a mail server and its messages ([`mail`]), a key-value service ([`kv`]),
-//! certificates,
-//! and a machine that is nothing but a clock ([`Alarm`]).
+//! certificates, and a machine that is nothing but a clock ([`Alarm`]). So is what must not end a message ([`MALFORMED_ENDS`]).
 #![expect(
     clippy::unwrap_used,
     reason = "a scenario that cannot go on has failed"
@@ -141,6 +140,8 @@ mod conformance;
 mod contract;
 pub mod kv;
 pub mod mail;
+#[path = "../../relay-proto/src/smtp/malformed_ends.rs"]
+mod malformed_ends;
 mod monitor;
 mod peer;
 mod probe;
@@ -153,6 +154,7 @@ pub use alarm::Alarm;
 pub use binding::{Binding, Running, StopAccepting};
 pub use certificates::{Authority, Identity};
 pub use conformance::judge;
+pub use malformed_ends::MALFORMED_ENDS;
 pub use peer::{deserted, listener};
 pub use rustls::ServerConfig;
 pub use torture::{torture, torture_with};

@@ -1,5 +1,5 @@
 """A mail server that keeps what it gets: DIRECTORY/N.eml is the content of message N as it came, and
-DIRECTORY/N.envelope says from and for whom. Prints "listening on PORT" when it is ready.
+DIRECTORY/N.envelope says from and for whom. Prints "listening on PORT" when it is ready. Started again it goes on counting.
 """
 
 import argparse
@@ -16,14 +16,18 @@ class Server(SMTP):
 
 
 class Keeper:
-    def __init__(self, directory, refused):
+    def __init__(self, directory, refused, deferred):
         self.directory = directory
         self.refused = refused
-        self.count = 0
+        self.deferred = deferred
+        self.count = len(list(directory.glob("*.eml")))
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address in self.refused:
             return f"550 5.1.1 {address} is unknown here"
+        if address in self.deferred:
+            self.deferred.remove(address)
+            return f"451 4.7.1 {address} is to come again"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 known"
 
@@ -33,19 +37,26 @@ class Keeper:
         parameters = " ".join(sorted(envelope.mail_options))
         lines = [f"MAIL {envelope.mail_from} {parameters}", *(f"RCPT {to}" for to in envelope.rcpt_tos)]
         name.with_suffix(".envelope").write_text("\n".join(lines), encoding="utf-8")
-        name.with_suffix(".eml").write_bytes(envelope.original_content)
+        # Whoever looks for messages sees none that is not whole.
+        name.with_suffix(".new").write_bytes(envelope.original_content)
+        name.with_suffix(".new").rename(name.with_suffix(".eml"))
         return f"250 2.0.0 kept as {name.name}"
 
 
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("--defer", action="append", default=[], help="refuse this recipient once, for the moment")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--plain", action="store_true", help="offer no SMTPUTF8, take no lines beyond 1,000 octets")
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="want STARTTLS and a login")
     parser.add_argument("--user", nargs=2, metavar=("NAME", "PASSWORD"))
     parser.add_argument("--login-only", action="store_true", help="do not offer AUTH PLAIN")
     parser.add_argument("directory", type=pathlib.Path)
     options = parser.parse_args()
-    keeper = Keeper(options.directory, options.refuse)
+    keeper = Keeper(options.directory, options.refuse, options.defer)
+    if options.plain:
+        Server.line_length_limit = SMTP.line_length_limit
 
     more = {}
     if options.tls:
@@ -63,9 +74,9 @@ async def main():
         more["auth_exclude_mechanism"] = ["PLAIN"]
 
     def serve():
-        return Server(keeper, hostname="mx.example", enable_SMTPUTF8=True, data_size_limit=1 << 26, **more)
+        return Server(keeper, hostname="mx.example", enable_SMTPUTF8=not options.plain, data_size_limit=1 << 26, **more)
 
-    server = await asyncio.get_running_loop().create_server(serve, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(serve, "127.0.0.1", options.port)
     print("listening on", server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

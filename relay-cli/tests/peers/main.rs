@@ -11,6 +11,8 @@ mod hostile_relays;
 mod key_value;
 mod large_message;
 mod logins;
+#[cfg(target_os = "linux")]
+mod mail_servers;
 mod mailers;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -1,7 +1,7 @@
 //! Mail that comes by SMTP and goes through a relay: what the mail program is told is what happened.
 
 use crate::harness::{Ended, Serving, messages, relay, run, upstream};
-use relay_testkit::deserted;
+use relay_testkit::{MALFORMED_ENDS, deserted};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
@@ -149,17 +149,7 @@ fn no_mail_program_smuggles_a_second_message_past_the_bridge() {
     let serving = Serving::start(&["--mailbox", mail.to_str().unwrap()]);
     let bridge = bridge(&serving.url, &[]);
     let mut mailer = Mailer::connect(&bridge);
-    let ends = [
-        "\n.\n",
-        "\n.\r\n",
-        "\r\n.\n",
-        "\r.\r",
-        "\r.\r\n",
-        "\r\n.\r",
-        "\r\r\n.\r\r\n",
-        "\r\n.\x00\r\n",
-    ];
-    for end in ends {
+    for end in MALFORMED_ENDS {
         let content = format!(
             "Subject: x\r\n\r\nhello{end}MAIL FROM:<mallory@evil.example>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\nforged"
         );
@@ -167,7 +157,7 @@ fn no_mail_program_smuggles_a_second_message_past_the_bridge() {
         assert_eq!(reply, "250 2.0.0 Delivered", "{end:?}");
     }
     let messages = messages(&mail.join("example.net/bob"));
-    assert_eq!(messages.len(), ends.len());
+    assert_eq!(messages.len(), MALFORMED_ENDS.len());
     for message in messages {
         assert!(message.contains("hello"), "{message:?}");
         assert!(message.ends_with("DATA\r\nforged\r\n"), "{message:?}");

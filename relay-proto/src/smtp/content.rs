@@ -1,14 +1,15 @@
 //! Message content on its way through DATA: line ends and transparency (RFC 5321 sections 2.3.8 and 4.5.2).
 
 use bytes::{BufMut, BytesMut};
-use memchr::{memchr, memchr2, memchr2_iter};
+use memchr::{memchr, memchr2, memchr2_iter, memrchr2};
 
 /// Writes content in the form DATA wants: every line end a CRLF, a second dot before a dot that begins a line. Content that goes
 /// by BDAT (RFC 3030) has the line ends alone: [`for_chunks`](Self::for_chunks).
 ///
 /// A bare CR or a bare LF becomes CRLF, so the output holds neither (RFC 5321 section 2.3.8 forbids them, and some servers end
-/// content at them) and `<CRLF>.<CRLF>` appears in it once, at its end. Content may come in pieces of any size; the output is at
-/// most twice as long as the input, plus five bytes.
+/// content at them) and `<CRLF>.<CRLF>` appears in it once, at its end. A NUL that begins a line is left out, since to servers that pass
+/// over NULs a dot behind it would begin the line. Content may come in pieces of any size; the output is at most twice as long as the
+/// input, plus five bytes.
 #[derive(Clone, Debug, Default)]
 pub struct ContentEncoder {
     at: EncoderAt,
@@ -31,7 +32,7 @@ impl ContentEncoder {
         Self::default()
     }
 
-    /// An encoder at the beginning of content that goes by BDAT: it mends line ends, and there is no transparency and no final dot.
+    /// An encoder at the beginning of content that goes by BDAT: it mends lines, and there is no transparency and no final dot.
     pub fn for_chunks() -> Self {
         Self {
             is_chunked: true,
@@ -50,6 +51,7 @@ impl ContentEncoder {
                         rest = &rest[1..];
                     }
                 }
+                EncoderAt::LineStart if *first == b'\0' => rest = &rest[1..],
                 EncoderAt::LineStart => {
                     self.at = EncoderAt::InLine;
                     if *first == b'.' && !self.is_chunked {
@@ -178,20 +180,27 @@ impl ContentDecoder {
     }
 }
 
-/// How many bytes content has once every line ends in CRLF, without doubled dots: what SIZE counts (RFC 1870 section 3).
+/// How many bytes content has once its lines are mended, without doubled dots: what SIZE counts (RFC 1870 section 3).
 pub(super) fn normalised_len(content: &[u8]) -> u64 {
-    let mut length = content.len() as u64;
+    let mut length = content.len() - leading_nuls(content);
     for end in memchr2_iter(b'\r', b'\n', content) {
         let paired = match content[end] {
             b'\r' => content.get(end + 1) == Some(&b'\n'),
             _ => end > 0 && content[end - 1] == b'\r',
         };
-        length += u64::from(!paired);
+        length += usize::from(!paired);
+        length -= leading_nuls(&content[end + 1..]);
     }
-    let unfinished = content
-        .last()
-        .is_some_and(|last| !matches!(last, b'\r' | b'\n'));
-    if unfinished { length + 2 } else { length }
+    let last_line = memrchr2(b'\r', b'\n', content).map_or(0, |end| end + 1);
+    let last_line = &content[last_line..];
+    if leading_nuls(last_line) < last_line.len() {
+        length += 2;
+    }
+    length as u64
+}
+
+fn leading_nuls(line: &[u8]) -> usize {
+    line.iter().take_while(|byte| **byte == b'\0').count()
 }
 
 #[cfg(test)]

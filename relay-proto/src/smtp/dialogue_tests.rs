@@ -529,7 +529,7 @@ proptest! {
         prop_assert_eq!(completed.accepted.len(), 2);
         prop_assert_eq!(arrived.len() as u64, crate::smtp::content::normalised_len(&content));
         let visible = |bytes: &[u8]| -> Vec<u8> {
-            bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()
+            bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')).collect()
         };
         prop_assert_eq!(visible(&arrived), visible(&content));
         prop_assert!(arrived.is_empty() || arrived.ends_with(b"\r\n"));

@@ -13,6 +13,9 @@ mod envelope;
 mod flight;
 mod handshake;
 mod introduction;
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "relay-testkit publishes it")]
+pub(crate) mod malformed_ends;
 mod reply;
 mod reply_parser;
 mod script;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::smtp::Capabilities;
+use crate::smtp::{Capabilities, malformed_ends::MALFORMED_ENDS};
 use alloc::{
     format,
     string::{String, ToString},
@@ -319,25 +319,7 @@ fn too_much_content_is_swallowed_and_refused_at_its_end() {
 
 #[test]
 fn nothing_but_the_one_sequence_ends_content() {
-    let variants = [
-        "\n.\n",
-        "\n.\r\n",
-        "\r\n.\n",
-        "\r.\r",
-        "\r.\r\n",
-        "\r\n.\r",
-        "\n.\r",
-        "\r.\n",
-        "\r\n.\r\r\n",
-        "\r\r\n.\r\r\n",
-        "\r\n.\0\r\n",
-        "\r\n\0.\r\n",
-        "\n\r.\r\n",
-        "\r\n.\n\r\n",
-        "\r\n..\r\n",
-        "\r\n. \r\n",
-    ];
-    for variant in variants {
+    for variant in MALFORMED_ENDS {
         let mut session = greeted(config());
         say(
             &mut session,

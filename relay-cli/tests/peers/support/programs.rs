@@ -7,6 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -181,21 +182,17 @@ pub(crate) fn sending(url: &str, arguments: &[&str], message: &[u8]) -> Process 
     Process::start(relay().args(fixed).args(arguments), message)
 }
 
-/// The peers are not there: says so, or fails where they must be.
-fn missing(path: &Path) {
-    assert!(
-        env::var_os("RELAY_TEST_REQUIRE_PEERS").is_none(),
-        "{} is missing: run .ci/setup",
-        path.display()
-    );
-    eprintln!("SKIPPED: {} is missing; run .ci/setup", path.display());
+/// A test cannot be: says so, or fails where all must be.
+pub(crate) fn skip(why: &str) {
+    assert!(env::var_os("RELAY_TEST_REQUIRE_PEERS").is_none(), "{why}");
+    eprintln!("SKIPPED: {why}");
 }
 
 pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let path = workspace.join("target/peers").join(name);
     if !path.exists() {
-        missing(&path);
+        skip(&format!("{} is missing; run .ci/setup", path.display()));
         return None;
     }
     Some(path)
@@ -322,13 +319,22 @@ fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// A port that nobody listens at now, that the system gives nobody by itself, and that is given out once.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN_OUT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = GIVEN_OUT.fetch_add(1, Ordering::Relaxed);
+        // Other tests that run now begin elsewhere.
+        let number = number.wrapping_add(std::process::id().wrapping_mul(97));
+        let port = 20_000 + u16::try_from(number % 12_000).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The files in a directory, which may not exist; with this extension where that is not empty.
-fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };

@@ -68,7 +68,12 @@ impl Relay {
             Start::Hello => {
                 let link = owner.link;
                 self.output.events.push_back(Event::ChannelOpened { link });
-                let capabilities = self.pool.capabilities(&self.config);
+                let mut capabilities = self.pool.capabilities(&self.config);
+                if message.is_some() {
+                    // As its grant may have said before the upstream was heard; what that does not carry is refused by name.
+                    capabilities.eight_bit_mime = true;
+                    capabilities.smtputf8 = true;
+                }
                 let mut open = self.begin(&owner.policy, &capabilities, message.is_some(), now);
                 // The client knows both.
                 drop(open.session.poll_output());

@@ -7,7 +7,7 @@ use crate::{
         relay::{Event, Policy, Refused, RelayConfig},
         wire::Message,
     },
-    smtp::ReversePath,
+    smtp::{ReversePath, malformed_ends::MALFORMED_ENDS},
 };
 use alloc::{format, string::ToString, vec};
 
@@ -107,18 +107,7 @@ fn a_script_in_one_frame_works_without_ehlo_and_before_ready() {
 
 #[test]
 fn malformed_ends_of_data_give_one_message() {
-    for ending in [
-        "\n.\n",
-        "\n.\r\n",
-        "\r\n.\n",
-        "\r.\r",
-        "\r.\r\n",
-        "\n.\r",
-        "\r\n.\r",
-        "\r\n.\r\r\n",
-        "\r\r\n.\r\r\n",
-        "\r\n\x00.\r\n",
-    ] {
+    for ending in MALFORMED_ENDS {
         let (mut rig, upstream) = Rig::at(Point::Content);
         rig.client_says(&format!("{ending}MAIL FROM:<evil@e.example>\r\n"));
         rig.client_says("RCPT TO:<v@v.example>\r\nDATA\r\nspoofed\r\n.\r\n");

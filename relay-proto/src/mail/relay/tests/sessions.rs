@@ -3,7 +3,7 @@
 use super::{
     messages::{REPLIES, answer},
     peer::{MODERN, Peer, delivery, message, numbered, policy, take_message},
-    rig::{CLIENT, Rig, config, pooled, seconds},
+    rig::{CLIENT, Rig, config, pooled, seconds, warm},
 };
 use crate::{
     CloseCode, Frame, Input, LinkId, Machine,
@@ -25,6 +25,26 @@ pub(super) fn past_the_end() -> (Rig, Peer, u64, LinkId) {
     let upstream = rig.greet(MODERN);
     take_message(&mut rig, upstream);
     (rig, peer, channel, upstream)
+}
+
+#[test]
+fn what_was_granted_before_the_upstream_was_heard_is_refused_by_name() {
+    for (parameter, refusal) in [
+        ("SMTPUTF8", "[ready]553 5.6.7 "),
+        ("BODY=8BITMIME", "[ready]555 5.6.3 "),
+    ] {
+        let mut rig = Rig::new(warm());
+        let mut peer = Peer::connect(&mut rig, 0);
+        let granted = &peer.grant.capabilities;
+        assert!(granted.smtputf8 && granted.eight_bit_mime);
+        let upstream = rig.greet("250 mx.example\r\n");
+        let channel = peer.open(1, None);
+        peer.say(channel, &format!("MAIL FROM:<a@b.example> {parameter}\r\n"));
+        peer.talk(&mut rig);
+        let heard = peer.hears(channel);
+        assert!(heard.starts_with(refusal), "{heard}");
+        assert_eq!(rig.upstream_hears(upstream), "", "{parameter}");
+    }
 }
 
 #[test]

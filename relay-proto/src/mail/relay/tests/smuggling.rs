@@ -4,26 +4,8 @@ use super::{
     peer::{MODERN, Peer},
     rig::{CLIENT, Rig, pooled},
 };
-use crate::{LinkId, mail::relay::Policy};
+use crate::{LinkId, mail::relay::Policy, smtp::malformed_ends::MALFORMED_ENDS};
 use alloc::{format, string::String, vec::Vec};
-
-/// What some server takes for the end of data, or has taken once.
-const ENDS: [&str; 14] = [
-    "\n.\n",
-    "\n.\r\n",
-    "\r\n.\n",
-    "\r.\r",
-    "\r.\r\n",
-    "\r\n.\r",
-    "\n.\r",
-    "\r.\n",
-    "\n\n.\n\n",
-    "\r\r\n.\r\r\n",
-    "\r\n.\r\r\n",
-    "\r\n\x00.\r\n",
-    "\r\n.\x00\r\n",
-    "\r\n.\r\n",
-];
 
 const FORGED: &str =
     "MAIL FROM:<mallory@evil.example>\r\nRCPT TO:<victim@d.example>\r\nDATA\r\nforged\r\n";
@@ -78,7 +60,8 @@ fn is_one_message(heard: &str) {
 
 #[test]
 fn nothing_in_a_chunk_of_a_session_ends_its_message_for_any_server() {
-    for end in ENDS {
+    // In a chunk the right end is no end either.
+    for end in MALFORMED_ENDS.into_iter().chain(["\r\n.\r\n"]) {
         let before = "Subject: x\r\n\r\nhello";
         let content = format!("{before}{end}{FORGED}");
         let said = format!(
@@ -106,6 +89,28 @@ fn nothing_in_a_chunk_of_a_session_ends_its_message_for_any_server() {
             let (envelope, _) = heard.split_once("Subject").unwrap();
             assert_eq!(envelope.matches("MAIL").count(), 1, "{end:?} cut at {cut}");
         }
+    }
+}
+
+/// Some servers pass over NULs, and some read no line beyond one.
+#[test]
+fn a_nul_hides_no_dot_from_any_server() {
+    for line in ["\0.", ".\0", "\0\0.\0\0", ".\0.", "\r\0\n.", "\r\n\0\r\n."] {
+        let mut rig = Rig::new(pooled());
+        let mut peer = Peer::connect(&mut rig, 0);
+        let channel = peer.open(1, None);
+        let content = format!("Subject: x\r\n\r\n{line}\r\n{FORGED}");
+        let envelope = "MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
+        let chunk = format!("BDAT {} LAST\r\n{content}", content.len());
+        peer.say(channel, &format!("{envelope}{chunk}"));
+        peer.talk(&mut rig);
+        let upstream = rig.greet(SERVERS[0]);
+        let mut heard = String::new();
+        agree(&mut rig, upstream, &mut heard);
+        is_one_message(&heard);
+        is_one_message(&heard.replace('\0', ""));
+        let read = |line: &str| format!("{}\r\n", line.split('\0').next().unwrap());
+        is_one_message(&heard.lines().map(read).collect::<String>());
     }
 }
 
