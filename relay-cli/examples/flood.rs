@@ -21,8 +21,10 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::{task::JoinSet, time};
+use tokio::{net::TcpStream as Socket, task::JoinSet, time};
 use tungstenite::Message;
+
+type Failure = Box<dyn Error + Send + Sync>;
 
 const LINKS: usize = 8;
 const MESSAGES: usize = 50;
@@ -36,7 +38,7 @@ enum Flood {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Failure> {
     let program = std::env::current_exe()?;
     let program = program.parent().and_then(|path| path.parent());
     let program = program.ok_or("no directory")?.join("relay");
@@ -52,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     measured
 }
 
-async fn measure(child: &mut Child) -> Result<(), Box<dyn Error>> {
+async fn measure(child: &mut Child) -> Result<(), Failure> {
     let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
     let line = lines.next().ok_or("the relay has ended")??;
     let url = line
@@ -105,13 +107,13 @@ async fn measure(child: &mut Child) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn client(url: &str, key: &str) -> Result<Client, Box<dyn Error + Send + Sync>> {
+fn client(url: &str, key: &str) -> Result<Client, Failure> {
     let mut config = ClientConfig::new(url.parse()?, ApiKey::new(key));
     config.idle = None;
     Ok(Client::start(config, Config::default()))
 }
 
-fn letter() -> Result<Submission, Box<dyn Error + Send + Sync>> {
+fn letter() -> Result<Submission, Failure> {
     let (from, to): (Address, Address) = ("a@example.org".parse()?, "b@example.net".parse()?);
     Ok(Submission::message(
         Envelope::new(from, [to])?,
@@ -119,8 +121,10 @@ fn letter() -> Result<Submission, Box<dyn Error + Send + Sync>> {
     ))
 }
 
-async fn send_frames(url: String, frame: Message) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let (socket, _) = tokio_tungstenite::connect_async(url).await?;
+async fn send_frames(url: String, frame: Message) -> Result<(), Failure> {
+    let address = url.trim_start_matches("ws://").trim_end_matches('/');
+    let stream = Socket::connect(address).await?;
+    let (socket, _) = tokio_tungstenite::client_async(&url, stream).await?;
     let (mut out, mut back) = socket.split();
     out.send(Message::text(r#"{"type":"AUTHENTICATE","apiKey":"bad"}"#))
         .await?;
@@ -134,7 +138,7 @@ async fn send_frames(url: String, frame: Message) -> Result<(), Box<dyn Error + 
     }
 }
 
-async fn send_messages(url: String) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn send_messages(url: String) -> Result<(), Failure> {
     let client = client(&url, "bad")?;
     let mut under_way = JoinSet::new();
     loop {
@@ -149,7 +153,7 @@ async fn send_messages(url: String) -> Result<(), Box<dyn Error + Send + Sync>> 
 }
 
 /// A mail server that agrees to everything, on as many connections as there are.
-fn mail_server() -> Result<std::net::SocketAddr, Box<dyn Error>> {
+fn mail_server() -> Result<std::net::SocketAddr, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {

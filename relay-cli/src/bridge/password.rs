@@ -12,7 +12,7 @@ const MOST_MEMORY: u32 = 1 << 20;
 #[derive(Clone)]
 pub(super) enum Password {
     Plain(String),
-    Hashed(PasswordHash),
+    Hashed(Box<PasswordHash>),
 }
 
 impl Password {
@@ -38,7 +38,7 @@ impl Password {
             true => {
                 Err("the hash of a password wants more than 1 GiB of memory; hash it with less")
             }
-            false => Ok(Self::Hashed(hash)),
+            false => Ok(Self::Hashed(Box::new(hash))),
         }
     }
 
@@ -58,7 +58,7 @@ mod tests {
 
     fn hash(text: &str) -> PasswordHash {
         match Password::from_text(text) {
-            Ok(Password::Hashed(hash)) => hash,
+            Ok(Password::Hashed(hash)) => *hash,
             Ok(Password::Plain(_)) => panic!("it is no hash"),
             Err(problem) => panic!("{problem}"),
         }

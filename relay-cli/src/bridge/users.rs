@@ -89,7 +89,7 @@ impl Users {
     fn add(&mut self, name: &str, password: &str) -> Result<(), &'static str> {
         match Password::from_text(password)? {
             Password::Plain(password) => self.plain.push(Credentials::new(name, password)),
-            Password::Hashed(hash) => drop(self.hashed.insert(name.to_owned(), hash)),
+            Password::Hashed(hash) => drop(self.hashed.insert(name.to_owned(), *hash)),
         }
         Ok(())
     }
