@@ -26,6 +26,13 @@ Who may send:
   --allow-net for whom. With --user or --users-file, whoever knows a name and its password (AUTH PLAIN
   and LOGIN). With --allow-net as well, both have to be so.
 
+  A password may be kept as its hash by Argon2, so that whoever reads the file cannot use it:
+
+      printf %s PASSWORD | argon2 \"$(openssl rand -base64 16)\" -id -k 19456 -t 2 -e
+
+  PLAIN and LOGIN say the password itself, which is what a hash can be held against. CRAM-MD5 is not offered: it
+  would need passwords as they are.
+
   With --tls-cert and --tls-key the bridge offers STARTTLS, or with --implicit-tls speaks TLS from the
   first byte (smtps, port 465). Passwords are taken behind TLS, and without it from this machine.
 

@@ -10,8 +10,17 @@ use relay_proto::{
     },
 };
 use relay_tokio::{Application, Driver};
-use std::{collections::BTreeMap, fmt, net::IpAddr};
-use tokio::sync::oneshot;
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::spawn_blocking,
+};
+
+/// How many passwords wait to be checked against hashes, or are, at once: one a link.
+const MAX_CHECKS: usize = 100;
+
+/// How many of them are checked at once, since each takes a processor, and the memory its hash wants.
+const CHECKS_AT_ONCE: usize = 2;
 
 /// Answers the server's questions and gives complete messages to the relay's client.
 pub(super) struct Desk {
@@ -19,6 +28,7 @@ pub(super) struct Desk {
     forwarder: Forwarder,
     welcome: Welcome,
     budget: Budget,
+    checks: Checks,
     visits: BTreeMap<LinkId, Visit>,
 }
 
@@ -26,9 +36,16 @@ pub(super) struct Desk {
 #[derive(Debug)]
 pub(super) struct Welcome {
     /// Who can log in; none: nobody has to.
-    pub(super) users: Option<Users>,
+    pub(super) users: Option<Arc<Users>>,
     /// From where; empty: from anywhere.
     pub(super) networks: Vec<IpNet>,
+}
+
+/// Bounds what checking passwords takes.
+#[derive(Clone)]
+struct Checks {
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
 }
 
 /// One connection of a mail program.
@@ -49,7 +66,7 @@ enum Stage {
 }
 
 impl Desk {
-    pub(super) const fn new(
+    pub(super) fn new(
         driver: Driver<Server, Self>,
         forwarder: Forwarder,
         welcome: Welcome,
@@ -60,6 +77,10 @@ impl Desk {
             forwarder,
             welcome,
             budget,
+            checks: Checks {
+                places: Arc::new(Semaphore::new(MAX_CHECKS)),
+                turns: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
+            },
             visits: BTreeMap::new(),
         }
     }
@@ -74,7 +95,8 @@ impl Desk {
                 None
             }
             ServerEvent::Credentials { link, credentials } => {
-                Some((link, self.log_in(link, &credentials)))
+                let reply = self.log_in(link, credentials)?;
+                Some((link, reply))
             }
             ServerEvent::Mail {
                 link,
@@ -118,18 +140,34 @@ impl Desk {
         self.visits.get_mut(&link).map(|visit| &mut visit.stage)
     }
 
-    /// Who it is: that is all the session has to know, since it lets nobody else in.
-    fn log_in(&self, link: LinkId, credentials: &Credentials) -> Reply {
+    /// Who it is: that is all the session has to know, since it lets nobody else in. A hash takes its time, in which others are served.
+    fn log_in(&self, link: LinkId, credentials: Credentials) -> Option<Reply> {
         let peer = self.visits.get(&link).and_then(|visit| visit.peer);
-        let user = credentials.user_name();
-        let users = self.welcome.users.as_ref();
-        if users.is_some_and(|users| users.know(credentials)) {
-            tracing::info!(%link, ?peer, user, "mail program logged in");
-            reply(235, "2.7.0", "Authentication successful")
-        } else {
-            tracing::warn!(%link, ?peer, user, "login refused");
-            reply(535, "5.7.8", "Authentication credentials invalid")
+        let user = credentials.user_name().to_owned();
+        let Some(users) = self.welcome.users.clone() else {
+            return Some(verdict(link, peer, &user, false));
+        };
+        if !users.are_hashed() {
+            let known = users.know(&credentials);
+            return Some(verdict(link, peer, &user, known));
         }
+        let Checks { places, turns } = self.checks.clone();
+        let Ok(place) = places.try_acquire_owned() else {
+            tracing::warn!(%link, ?peer, user, "login put off: too many at once");
+            return Some(reply(454, "4.7.0", "Too many logins at once; try again"));
+        };
+        let driver = self.driver.clone();
+        tokio::spawn(async move {
+            let turn = turns.acquire().await;
+            let known = spawn_blocking(move || users.know(&credentials)).await;
+            drop((turn, place));
+            let reply = verdict(link, peer, &user, known.unwrap_or(false));
+            // A mail program that has left meanwhile needs no answer.
+            let _ = driver
+                .call(move |server, _, now| server.respond(now, link, reply))
+                .await;
+        });
+        None
     }
 
     fn mail(
@@ -203,6 +241,16 @@ impl Desk {
             follow_report(outcome).await;
         });
         None
+    }
+}
+
+fn verdict(link: LinkId, peer: Option<IpAddr>, user: &str, known: bool) -> Reply {
+    if known {
+        tracing::info!(%link, ?peer, user, "mail program logged in");
+        reply(235, "2.7.0", "Authentication successful")
+    } else {
+        tracing::warn!(%link, ?peer, user, "login refused");
+        reply(535, "5.7.8", "Authentication credentials invalid")
     }
 }
 

@@ -3,6 +3,7 @@
 mod arguments;
 mod desk;
 mod log;
+mod password;
 mod server;
 mod settings;
 mod users;

@@ -15,7 +15,7 @@ use relay_proto::{
     smtp::{Server, ServerConfig, SessionConfig},
 };
 use relay_tokio::{Config, Driver, StreamTls, mail::Client, spawn_with};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::timeout};
 
 /// Mail programs at a time.
@@ -80,7 +80,7 @@ impl BridgeServer {
             host_name,
         };
         let welcome = Welcome {
-            users,
+            users: users.map(Arc::new),
             networks: allow_net,
         };
         let budget = Budget::new(max_held_bytes);

@@ -81,10 +81,10 @@ pub(crate) struct Layer {
     /// Take mail from whoever logs in with this name and the password of --password-file
     #[arg(long, value_name = "NAME", env = "RELAY_USER")]
     user: Option<String>,
-    /// A file whose first line is the password of --user
+    /// A file whose first line is the password of --user, or its hash
     #[arg(long, value_name = "FILE", env = "RELAY_PASSWORD_FILE")]
     password_file: Option<PathBuf>,
-    /// A file of users, NAME:PASSWORD a line; empty lines and lines that start with # do not count
+    /// A file of users, NAME:PASSWORD or NAME:HASH a line; empty lines and lines that start with # do not count
     #[arg(long, value_name = "FILE", env = "RELAY_USERS_FILE")]
     users_file: Option<PathBuf>,
     /// Offer STARTTLS with this certificate chain (PEM, own certificate first)

@@ -1,11 +1,21 @@
 //! Who may hand in mail.
 
+use super::password::Password;
 use crate::failure::Failure;
+use argon2::password_hash::phc::PasswordHash;
 use relay_proto::smtp::Credentials;
-use std::{collections::BTreeSet, fmt, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    path::Path,
+};
 
 /// The users of a bridge, one at least.
-pub(super) struct Users(Vec<Credentials>);
+#[derive(Default)]
+pub(super) struct Users {
+    plain: Vec<Credentials>,
+    hashed: BTreeMap<String, PasswordHash>,
+}
 
 impl Users {
     /// Reads those that are named, by a user and the file of his password or by a file of users.
@@ -35,7 +45,11 @@ impl Users {
                         path.display()
                     )));
                 }
-                Ok(Some(Self(vec![Credentials::new(user, password)])))
+                let mut users = Self::default();
+                users.add(&user, password).map_err(|problem| {
+                    Failure::usage(format_args!("{}:1: {problem}", path.display()))
+                })?;
+                Ok(Some(users))
             }
             (None, None, Some(path)) => Self::read(path).map(Some),
             (_, _, Some(_)) => Err(Failure::usage(
@@ -46,7 +60,7 @@ impl Users {
 
     fn read(path: &Path) -> Result<Self, Failure> {
         let text = read("the users", path)?;
-        let (mut users, mut names) = (Vec::new(), BTreeSet::new());
+        let (mut users, mut names) = (Self::default(), BTreeSet::new());
         for (index, line) in text.lines().enumerate() {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
@@ -61,28 +75,46 @@ impl Users {
             if !names.insert(name) {
                 return Err(wrong("this user is named twice"));
             }
-            users.push(Credentials::new(name, password));
+            users.add(name, password).map_err(wrong)?;
         }
-        if users.is_empty() {
+        if names.is_empty() {
             return Err(Failure::usage(format_args!(
                 "no user in {}; it has one a line, NAME:PASSWORD",
                 path.display()
             )));
         }
-        Ok(Self(users))
+        Ok(users)
     }
 
-    /// Whether it is one of them. Every one is compared, so that the time taken does not say which.
+    fn add(&mut self, name: &str, password: &str) -> Result<(), &'static str> {
+        match Password::from_text(password)? {
+            Password::Plain(password) => self.plain.push(Credentials::new(name, password)),
+            Password::Hashed(hash) => drop(self.hashed.insert(name.to_owned(), *hash)),
+        }
+        Ok(())
+    }
+
+    /// Whether it takes long to know somebody.
+    pub(super) fn are_hashed(&self) -> bool {
+        !self.hashed.is_empty()
+    }
+
+    /// Whether it is one of them. Every password is compared, and one hash checked whoever it is, so that the time taken does not say
+    /// who is known.
     pub(super) fn know(&self, credentials: &Credentials) -> bool {
-        self.0
-            .iter()
-            .fold(false, |known, user| known | (user == credentials))
+        let plain = self.plain.iter();
+        let plain = plain.fold(false, |known, user| known | (user == credentials));
+        let own = self.hashed.get(credentials.user_name());
+        let hash = own.or_else(|| self.hashed.values().next());
+        let verified =
+            hash.is_some_and(|hash| Password::verifies(hash, credentials.expose_password()));
+        plain | (own.is_some() & verified)
     }
 }
 
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Users({})", self.0.len())
+        write!(f, "Users({})", self.plain.len() + self.hashed.len())
     }
 }
 
@@ -126,6 +158,39 @@ mod tests {
         assert_eq!(format!("{users:?}"), "Users(2)");
     }
 
+    /// Of `sesame` and `open`, made by the program `argon2` of the reference implementation.
+    const HASHES: [&str; 2] = [
+        "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQxMjM0NTY3OA$W1o3KmZoC5Pz8oEWwQZO2n4wuoIvqj2hJCO75Hj53xM",
+        "$argon2id$v=19$m=19456,t=2,p=1$YW5vdGhlcnNhbHQxMjM0NQ$N1O70fEHIVasTmU7h4nuMkptdnl25awcLR4oZp7fhsY",
+    ];
+
+    #[test]
+    fn passwords_may_be_kept_as_hashes_which_are_no_passwords_themselves() {
+        let [sesame, open] = HASHES;
+        let file = file(&format!("alice:{sesame}\nbob:{open}\ncarol:plain\n"));
+        let users = Users::gather(None, None, Some(file.path()))
+            .unwrap()
+            .unwrap();
+        assert!(users.are_hashed());
+        for (name, password, known) in [
+            ("alice", "sesame", true),
+            ("bob", "open", true),
+            ("carol", "plain", true),
+            ("alice", "open", false),
+            ("alice", sesame, false),
+            ("carol", "sesame", false),
+            ("nobody", "sesame", false),
+        ] {
+            let credentials = Credentials::new(name, password);
+            assert_eq!(users.know(&credentials), known, "{name}:{password}");
+        }
+        assert_eq!(format!("{users:?}"), "Users(3)");
+        let file = self::file(&format!("{sesame}\n"));
+        let users = Users::gather(Some("alice".to_owned()), Some(file.path()), None);
+        let users = users.unwrap().unwrap();
+        assert!(users.know(&Credentials::new("alice", "sesame")));
+    }
+
     #[test]
     fn a_password_is_the_first_line_of_its_file() {
         let file = file("sesame\nmore\n");
@@ -149,6 +214,14 @@ mod tests {
                 ":2: this user is named twice",
             ),
             ("# nobody\n", "no user in "),
+            (
+                "alice:x\nbob:$2y$10$sesame",
+                ":2: a password that begins like a hash",
+            ),
+            (
+                "alice:$argon2id$sesame",
+                ":1: the hash of a password is damaged",
+            ),
         ] {
             let file = file(text);
             let error = Users::gather(None, None, Some(file.path())).unwrap_err();

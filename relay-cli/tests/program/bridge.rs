@@ -1,6 +1,7 @@
 //! Mail that comes by SMTP and goes through a relay: what the mail program is told is what happened.
 
 use crate::harness::{Ended, Serving, messages, relay, run, upstream};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use relay_testkit::{MALFORMED_ENDS, deserted};
 use std::{
     io::{BufRead, BufReader, Write},
@@ -332,4 +333,30 @@ fn the_second_sigterm_answers_and_stops_at_once() {
     );
     assert_eq!(bridge.wait(), 0);
     drop(keep);
+}
+
+#[test]
+fn a_user_whose_password_is_hashed_logs_in_and_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let [mail, users] = ["mail", "users"].map(|name| directory.path().join(name));
+    // Of `sesame`.
+    let hash = "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHQxMjM0NTY3OA$W1o3KmZoC5Pz8oEWwQZO2n4wuoIvqj2hJCO75Hj53xM";
+    std::fs::write(&users, format!("alice:{hash}\n")).unwrap();
+    let serving = Serving::start(&["--mailbox", mail.to_str().unwrap()]);
+    let bridge = bridge(&serving.url, &["--users-file", users.to_str().unwrap()]);
+    let mut mailer = Mailer::connect(&bridge);
+    mailer.say("EHLO client.example");
+    let plain = |password| {
+        let message = format!("\0alice\0{password}");
+        format!("AUTH PLAIN {}", STANDARD.encode(message))
+    };
+    for wrong in ["Sesame", hash] {
+        let refused = mailer.say(&plain(wrong));
+        assert!(refused.starts_with("535 5.7.8 "), "{refused}");
+    }
+    let welcome = mailer.say(&plain("sesame"));
+    assert!(welcome.starts_with("235 2.7.0 "), "{welcome}");
+    let sent = mailer.send(&["bob@example.net"], "hello");
+    assert!(sent.starts_with("250 "), "{sent}");
+    assert_eq!(messages(&mail.join("example.net/bob")).len(), 1);
 }

@@ -325,7 +325,9 @@ fn ledger(known: usize) -> (Ledger, Random, Vec<DeliveryId>) {
 }
 
 fn begin(ledger: &mut Ledger, id: DeliveryId) {
-    ledger.begin("alice", id).expect("there is room");
+    ledger
+        .begin(Time::ZERO, "alice", id)
+        .expect("there is room");
     black_box(ledger.poll_event());
 }
 

@@ -12,17 +12,20 @@
 //! storage the same ledger lives in memory, and ends with the relay.
 //!
 //! What a ledger does not know it may have forgotten. So clients are told its [mark](Ledger::mark) before they send anything,
-//! and give it back when they ask: where the ledger [covers](Ledger::covers) it, nothing that began later was forgotten.
+//! and give it back when they ask: where the ledger [covers](Ledger::covers) it, nothing of theirs that began later was forgotten.
+//!
+//! Accounts share the ledger's [limits](LedgerLimits). While there is room each takes what it needs; where there is none, whoever has most
+//! loses its oldest outcome, so that a flood of one account forgets nothing of others that have less.
 //!
 //! ```
 //! use relay_proto::{Random, Time, mail::{DeliveryId, Outcome, ledger::{Known, Ledger, LedgerEvent, LedgerLimits}}, smtp::reply};
 //!
 //! let mut random = Random::new([7; 32]);
 //! let mut ledger = Ledger::in_memory(LedgerLimits::default(), &mut random);
-//! let (now, delivery, mark) = (Time::ZERO, DeliveryId::random(&mut random), ledger.mark());
+//! let (now, delivery, mark) = (Time::ZERO, DeliveryId::random(&mut random), ledger.mark("alice"));
 //! assert_eq!(ledger.look_up("alice", delivery), None);
-//! assert!(ledger.covers(&mark), "not known, and not forgotten: it never began");
-//! ledger.begin("alice", delivery)?;
+//! assert!(ledger.covers("alice", &mark), "not known, and not forgotten: it never began");
+//! ledger.begin(now, "alice", delivery)?;
 //! assert!(matches!(ledger.poll_event(), Some(LedgerEvent::Begun { .. })));
 //! // The end of data goes out, and the upstream's answer comes.
 //! let outcome = Outcome::Answered { reply: reply(250, "2.0.0", "queued"), rejected: vec![] };
@@ -32,10 +35,20 @@
 //! # Ok::<(), relay_proto::mail::ledger::NotBegun>(())
 //! ```
 
+mod event;
+mod forgotten;
+mod holdings;
+mod mark;
 mod outcome;
 #[cfg(test)]
 mod tests;
 
+pub use event::{Known, LedgerEvent, NotBegun};
+
+use self::{
+    forgotten::Forgotten,
+    holdings::{Holdings, Measure, Place},
+};
 use super::{DeliveryId, Outcome};
 use crate::{
     Action, Deadline, Random, Time,
@@ -43,8 +56,6 @@ use crate::{
 };
 use alloc::{
     collections::{BTreeMap, VecDeque},
-    format,
-    string::String,
     sync::Arc,
     vec::Vec,
 };
@@ -52,6 +63,9 @@ use core::{cmp::Reverse, time::Duration};
 
 /// The table of a ledger's records.
 const TABLE: &str = "ledger";
+
+/// The table that says up to where of each account was forgotten.
+const FORGOTTEN: &str = "ledger-forgotten";
 
 /// What an entry takes up besides its account and its value, in bytes: about what the maps need.
 const OVERHEAD: usize = 200;
@@ -85,79 +99,12 @@ impl Default for LedgerLimits {
     }
 }
 
-/// What a ledger knows of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third")]
-pub enum Known<'a> {
-    /// Its end of data is forwarded or about to be. It must not be sent again; [`LedgerEvent::Settled`] or
-    /// [`LedgerEvent::NotBegun`] follows.
-    UnderWay,
-    /// This became of it.
-    Settled(&'a Outcome),
-}
-
-/// Why a delivery cannot begin. Nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotBegun {
-    /// It is known: see [`Ledger::look_up`].
-    #[error("the delivery has begun before")]
-    Known,
-    /// As many as the ledger holds are under way.
-    #[error("as many deliveries as the ledger holds are under way")]
-    Full,
-    /// The storage does not work.
-    #[error("the delivery cannot be written down: {0}")]
-    Storage(StorageError),
-}
-
-/// News from a ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LedgerEvent {
-    /// The intent is stored: the end of data may be forwarded.
-    Begun {
-        /// Whose delivery.
-        account: Arc<str>,
-        /// Which.
-        delivery: DeliveryId,
-    },
-    /// The intent could not be stored: the end of data must not be forwarded, and the delivery is forgotten.
-    NotBegun {
-        /// Whose delivery.
-        account: Arc<str>,
-        /// Which.
-        delivery: DeliveryId,
-        /// Why.
-        error: StorageError,
-    },
-    /// The outcome is stored: whoever asks may be told.
-    Settled {
-        /// Whose delivery.
-        account: Arc<str>,
-        /// Which.
-        delivery: DeliveryId,
-    },
-    /// An outcome was forgotten before its time to make room for newer ones.
-    Forgotten {
-        /// Whose delivery.
-        account: Arc<str>,
-        /// Which.
-        delivery: DeliveryId,
-    },
-    /// The storage has begun to fail. Nothing begins, and outcomes are held back, until it works again.
-    StorageFailed {
-        /// Why.
-        error: StorageError,
-    },
-    /// The storage works again.
-    StorageRecovered,
-}
-
 /// What is stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Item {
     Register,
+    /// Up to where of this account was forgotten.
+    Forgotten(Arc<str>),
     Entry(Key),
 }
 
@@ -166,7 +113,7 @@ enum Item {
 struct Register {
     /// Names the ledger: no other has the same.
     id: u128,
-    /// The highest number of an entry that was forgotten.
+    /// The highest number of an entry that was forgotten, of those for which this is not kept by account.
     forgotten: u64,
     /// All numbers below this one are this run's to count with: the next run begins here.
     reserved: u64,
@@ -187,8 +134,7 @@ enum State {
     Settled {
         outcome: Outcome,
         bytes: usize,
-        /// When it is forgotten, and its number, since several may be at the same time.
-        place: (Time, u64),
+        place: Place,
     },
 }
 
@@ -200,7 +146,9 @@ pub struct Ledger {
     limits: LedgerLimits,
     entries: BTreeMap<Key, Entry>,
     /// The settled ones that were told, those that are forgotten first in front. What was not told yet is never forgotten.
-    ageing: BTreeMap<(Time, u64), Key>,
+    ageing: BTreeMap<Place, Key>,
+    holdings: Holdings,
+    forgotten: Forgotten,
     register: Register,
     /// The number of the next entry, from 1.
     next: u64,
@@ -219,6 +167,8 @@ impl Ledger {
             limits,
             entries: BTreeMap::new(),
             ageing: BTreeMap::new(),
+            holdings: Holdings::default(),
+            forgotten: Forgotten::default(),
             register: Register {
                 id: random.next_u128(),
                 forgotten: 0,
@@ -247,6 +197,12 @@ impl Ledger {
         ledger.recorder = Some(Recorder::new());
         let mut decoded = Vec::new();
         for record in records {
+            if record.table == FORGOTTEN {
+                let (account, number) = outcome::decode_forgotten(&record)?;
+                let until = now.after(limits.age.saturating_sub(record.age));
+                ledger.forgotten.add(&account, number, until);
+                continue;
+            }
             if record.table != TABLE {
                 let table = record.table;
                 return Err(RestoreError::Foreign { table });
@@ -262,7 +218,10 @@ impl Ledger {
         ledger.safe = ledger.register.reserved;
         // Entries may have been counted beyond a reservation that was on its way to the storage with them.
         let highest = decoded.iter().map(|(_, number, ..)| *number).max();
-        let highest = highest.unwrap_or(0).max(ledger.register.forgotten);
+        let highest = highest
+            .unwrap_or(0)
+            .max(ledger.register.forgotten)
+            .max(ledger.forgotten.highest());
         ledger.next = ledger.safe.max(highest.saturating_add(1));
         // The oldest first, as they were settled.
         decoded.sort_by_key(|(age, number, ..)| (Reverse(*age), *number));
@@ -270,7 +229,7 @@ impl Ledger {
             let forgotten = now.after(limits.age.saturating_sub(age));
             ledger.enter(key, number, outcome, forgotten, true);
         }
-        ledger.make_room(0, 0);
+        ledger.make_room(now, None, 0, 0);
         // At once, so that the marks given from now on are known after a restart, also where nothing else is stored before.
         ledger.reserve();
         Ok(ledger)
@@ -285,31 +244,6 @@ impl Ledger {
         })
     }
 
-    /// Where the ledger stands, in up to 64 printable characters that mean nothing to others: every delivery that begins from now
-    /// on comes after it, whatever the storage does and however often the relay restarts.
-    pub fn mark(&self) -> String {
-        let number = match self.recorder {
-            // One that lags says less, and nothing that is wrong.
-            Some(_) => self.next.min(self.safe),
-            None => self.next,
-        };
-        format!("{:032x}:{number}", self.register.id)
-    }
-
-    /// Whether this ledger still knows every delivery that has come to its end of data since this mark: it has forgotten none of
-    /// them, by age or for want of room. Marks of other ledgers and whatever else is no mark are not covered.
-    pub fn covers(&self, mark: &str) -> bool {
-        let Some((id, number)) = mark.split_once(':') else {
-            return false;
-        };
-        let Ok(number) = number.parse() else {
-            return false;
-        };
-        // A number yet to come was never given away.
-        id == format!("{:032x}", self.register.id)
-            && (self.register.forgotten.saturating_add(1)..=self.next).contains(&number)
-    }
-
     /// Writes the intent down. [`LedgerEvent::Begun`] or [`LedgerEvent::NotBegun`] follows.
     ///
     /// The account must be what stays the same when the client comes back, and no secret: it is stored.
@@ -317,18 +251,24 @@ impl Ledger {
     /// # Errors
     ///
     /// Where the delivery is known, the ledger full of deliveries under way, or the storage known not to work.
-    pub fn begin(&mut self, account: &str, delivery: DeliveryId) -> Result<(), NotBegun> {
-        let key = (Arc::from(account), delivery);
+    pub fn begin(
+        &mut self,
+        now: Time,
+        account: &str,
+        delivery: DeliveryId,
+    ) -> Result<(), NotBegun> {
+        let key: Key = (Arc::from(account), delivery);
         if self.entries.contains_key(&key) {
             return Err(NotBegun::Known);
         }
         if let Some(error) = self.recorder.as_ref().and_then(Recorder::trouble) {
             return Err(NotBegun::Storage(error.clone()));
         }
-        if !self.make_room(1, intent_bytes(account)) {
+        if !self.make_room(now, Some(account), 1, intent_bytes(account)) {
             return Err(NotBegun::Full);
         }
         self.bytes += intent_bytes(account);
+        self.holdings.add(&key.0, intent_bytes(account));
         let entry = Entry {
             number: self.next,
             state: State::Intent,
@@ -363,7 +303,7 @@ impl Ledger {
             self.remove(&key);
             let forgotten = now.after(self.limits.age);
             self.enter(key.clone(), number, outcome.shortened(), forgotten, false);
-            self.make_room(0, 0);
+            self.make_room(now, Some(account), 0, 0);
             self.change(key);
         }
     }
@@ -387,7 +327,7 @@ impl Ledger {
         for item in answer.keys {
             match (item, &answer.result) {
                 (Item::Register, Ok(())) => self.register_stored(),
-                (Item::Register, Err(_)) => {}
+                (Item::Register | Item::Forgotten(_), _) => {}
                 (Item::Entry(key), Ok(())) => self.confirm(key),
                 (Item::Entry(key), Err(error)) => self.refuse(key, error),
             }
@@ -403,8 +343,9 @@ impl Ledger {
             && oldest.key().0 <= now
         {
             let key = oldest.get().clone();
-            self.forget(key);
+            self.forget(now, key);
         }
+        self.forget_apart(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -414,18 +355,34 @@ impl Ledger {
         Deadline::earliest([
             self.recorder.as_ref().and_then(Recorder::deadline),
             ageing.map(|((at, _), _)| Deadline { at: *at, timer }),
+            self.forgotten.deadline().map(|at| Deadline { at, timer }),
         ])
     }
 
     /// The next batch to be stored.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {
-        let (entries, register) = (&self.entries, &self.register);
+        let (entries, register, forgotten) = (&self.entries, &self.register, &self.forgotten);
         self.recorder.as_mut()?.poll_action(|item, writes| {
             let table = TABLE;
-            let Item::Entry(key) = item else {
-                let (key, value) = (outcome::REGISTER.into(), outcome::encode_register(register));
-                return writes.push(Write::Put { table, key, value });
+            let key = match item {
+                Item::Entry(key) => key,
+                Item::Register => {
+                    let (key, value) =
+                        (outcome::REGISTER.into(), outcome::encode_register(register));
+                    return writes.push(Write::Put { table, key, value });
+                }
+                Item::Forgotten(account) => {
+                    let (table, key) = (FORGOTTEN, outcome::encode_account(account));
+                    return writes.push(match forgotten.of(account) {
+                        0 => Write::Delete { table, key },
+                        number => Write::Put {
+                            table,
+                            key,
+                            value: outcome::encode_forgotten(number),
+                        },
+                    });
+                }
             };
             let key_bytes = outcome::encode_key(key);
             writes.push(match entries.get(key) {
@@ -471,8 +428,10 @@ impl Ledger {
     fn enter(&mut self, key: Key, number: u64, outcome: Outcome, forgotten: Time, told: bool) {
         let bytes = intent_bytes(&key.0) + outcome::encode_outcome(number, &outcome).len();
         self.bytes += bytes;
+        self.holdings.add(&key.0, bytes);
         let place = (forgotten, number);
         if told {
+            self.holdings.may_forget(&key.0, place);
             self.ageing.insert(place, key.clone());
         }
         let state = State::Settled {
@@ -491,22 +450,41 @@ impl Ledger {
     fn remove(&mut self, key: &Key) {
         match self.entries.remove(key).map(|entry| entry.state) {
             None => {}
-            Some(State::Intent) => self.bytes -= intent_bytes(&key.0),
+            Some(State::Intent) => {
+                self.bytes -= intent_bytes(&key.0);
+                self.holdings.remove(&key.0, intent_bytes(&key.0), None);
+            }
             Some(State::Settled { bytes, place, .. }) => {
                 self.bytes -= bytes;
+                self.holdings.remove(&key.0, bytes, Some(place));
                 self.ageing.remove(&place);
             }
         }
     }
 
-    /// The register is stored in the same batch, or nobody could tell later that something is missing.
-    fn forget(&mut self, key: Key) {
+    /// That something is missing is stored in the same batch, or nobody could tell later.
+    fn forget(&mut self, now: Time, key: Key) {
         if let Some(entry) = self.entries.get(&key) {
-            self.register.forgotten = self.register.forgotten.max(entry.number);
+            let until = now.after(self.limits.age);
+            self.forgotten.add(&key.0, entry.number, until);
         }
         self.remove(&key);
-        self.write_register();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.change(Item::Forgotten(Arc::clone(&key.0)));
+        }
         self.change(key);
+        self.forget_apart(now);
+    }
+
+    /// What need not be kept by account any more holds for all of them, in the same batch.
+    fn forget_apart(&mut self, now: Time) {
+        while let Some((account, number)) = self.forgotten.expire(now) {
+            self.register.forgotten = self.register.forgotten.max(number);
+            self.write_register();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.change(Item::Forgotten(account));
+            }
+        }
     }
 
     /// Sees to it that there are numbers to count with for some time.
@@ -531,22 +509,32 @@ impl Ledger {
         }
     }
 
-    /// Forgets outcomes, the oldest first, until so many more entries and bytes find room; false where they do not.
-    /// What was not told yet, or is under way, stays.
-    fn make_room(&mut self, entries: usize, bytes: usize) -> bool {
-        let fits = |ledger: &Self| {
-            ledger.entries.len().saturating_add(entries) <= ledger.limits.entries
-                && ledger.bytes.saturating_add(bytes) <= ledger.limits.bytes
-        };
-        while !fits(self)
-            && let Some((_, key)) = self.ageing.pop_first()
-        {
+    /// Forgets outcomes of whoever has most, the oldest first, until so many more entries and bytes of this account find room; false
+    /// where they do not. What was not told yet, or is under way, stays.
+    fn make_room(
+        &mut self,
+        now: Time,
+        account: Option<&str>,
+        entries: usize,
+        bytes: usize,
+    ) -> bool {
+        loop {
+            let measure = if self.entries.len().saturating_add(entries) > self.limits.entries {
+                Measure::Entries
+            } else if self.bytes.saturating_add(bytes) > self.limits.bytes {
+                Measure::Bytes
+            } else {
+                return true;
+            };
+            let oldest = self.holdings.oldest_of_largest(measure, account);
+            let Some(key) = oldest.and_then(|place| self.ageing.get(&place)).cloned() else {
+                return false;
+            };
             let (account, delivery) = key.clone();
             self.events
                 .push_back(LedgerEvent::Forgotten { account, delivery });
-            self.forget(key);
+            self.forget(now, key);
         }
-        fits(self)
     }
 
     /// The entry is to be stored as it is now; in memory that is done.
@@ -572,6 +560,7 @@ impl Ledger {
         }
         entry.told = true;
         if let State::Settled { place, .. } = entry.state {
+            self.holdings.may_forget(&key.0, place);
             self.ageing.insert(place, key.clone());
         }
         let is_settled = matches!(entry.state, State::Settled { .. });

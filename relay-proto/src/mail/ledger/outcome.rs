@@ -1,6 +1,6 @@
 //! How outcomes are written down.
 
-use super::{Key, Register, TABLE};
+use super::{FORGOTTEN, Key, Register, TABLE};
 use crate::{
     mail::{DeliveryId, Outcome},
     smtp::{ForwardPath, Reply, ReplyParser},
@@ -36,6 +36,26 @@ pub(super) fn decode_register(record: &Record) -> Result<Register, RestoreError>
             forgotten: decoder.number()?,
             reserved: decoder.number()?,
         })
+    })
+}
+
+pub(super) fn encode_forgotten(number: u64) -> Bytes {
+    Encoder::new(VERSION).number(number).finish()
+}
+
+/// An account as a key, which is never empty.
+pub(super) fn encode_account(account: &str) -> Bytes {
+    [b":", account.as_bytes()].concat().into()
+}
+
+pub(super) fn decode_forgotten(record: &Record) -> Result<(Arc<str>, u64), RestoreError> {
+    let account = record.key.strip_prefix(b":").map(core::str::from_utf8);
+    let Some(Ok(account)) = account else {
+        let problem = "the account is none";
+        return Err(encoding::damaged(FORGOTTEN, &record.key, problem));
+    };
+    encoding::decode(FORGOTTEN, record, VERSION, |_, decoder| {
+        Ok((Arc::from(account), decoder.number()?))
     })
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 mod marks;
 mod model;
 mod orders;
+mod shares;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -35,7 +36,7 @@ fn queued(text: &str) -> Outcome {
 /// What a storage has, and when it was put there.
 #[derive(Clone, Default)]
 struct Disk {
-    records: BTreeMap<Bytes, (Bytes, Time)>,
+    records: BTreeMap<(&'static str, Bytes), (Bytes, Time)>,
 }
 
 impl Disk {
@@ -43,12 +44,10 @@ impl Disk {
         for write in writes {
             match write {
                 Write::Put { table, key, value } => {
-                    assert_eq!(table, TABLE);
-                    self.records.insert(key, (value, now));
+                    self.records.insert((table, key), (value, now));
                 }
                 Write::Delete { table, key } => {
-                    assert_eq!(table, TABLE);
-                    self.records.remove(&key);
+                    self.records.remove(&(table, key));
                 }
             }
         }
@@ -57,16 +56,18 @@ impl Disk {
     /// How many deliveries are there.
     fn entries(&self) -> usize {
         let keys = self.records.keys();
-        keys.filter(|key| **key != outcome::REGISTER).count()
+        keys.filter(|(table, key)| *table == TABLE && **key != *outcome::REGISTER)
+            .count()
     }
 
     fn records(&self, now: Time) -> Vec<Record> {
-        let record = |(key, (value, at)): (&Bytes, &(Bytes, Time))| Record {
-            table: TABLE.to_string(),
-            key: key.clone(),
-            value: value.clone(),
-            age: now.since(*at),
-        };
+        let record =
+            |((table, key), (value, at)): (&(&'static str, Bytes), &(Bytes, Time))| Record {
+                table: table.to_string(),
+                key: key.clone(),
+                value: value.clone(),
+                age: now.since(*at),
+            };
         self.records.iter().map(record).collect()
     }
 }
@@ -113,7 +114,7 @@ impl Bench {
     }
 
     fn deliver(&mut self, number: u128) {
-        self.ledger.begin("alice", id(number)).unwrap();
+        self.ledger.begin(self.now, "alice", id(number)).unwrap();
         self.run();
         self.ledger
             .settle(self.now, "alice", id(number), queued("ok"));
@@ -137,8 +138,8 @@ impl Bench {
 fn outcomes_survive_a_restart_as_they_were_and_intents_are_in_doubt() {
     let mut bench = Bench::new(LedgerLimits::default());
     bench.deliver(1);
-    bench.ledger.begin("alice", id(2)).unwrap();
-    bench.ledger.begin("bob", id(1)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(2)).unwrap();
+    bench.ledger.begin(bench.now, "bob", id(1)).unwrap();
     bench.run();
     bench
         .ledger
@@ -150,7 +151,10 @@ fn outcomes_survive_a_restart_as_they_were_and_intents_are_in_doubt() {
     assert_eq!(known("alice", 2), Some(Known::Settled(&Outcome::InDoubt)));
     assert_eq!(known("bob", 1), Some(Known::Settled(&Outcome::InDoubt)));
     assert_eq!(known("bob", 2), None);
-    assert_eq!(bench.ledger.begin("alice", id(2)), Err(NotBegun::Known));
+    assert_eq!(
+        bench.ledger.begin(bench.now, "alice", id(2)),
+        Err(NotBegun::Known)
+    );
 }
 
 #[test]
@@ -185,19 +189,22 @@ fn the_oldest_outcomes_make_room_and_what_is_under_way_stays() {
         ..LedgerLimits::default()
     };
     let mut bench = Bench::new(limits);
-    bench.ledger.begin("alice", id(9)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(9)).unwrap();
     bench.run();
     bench.deliver(1);
     bench.deliver(2);
-    bench.ledger.begin("alice", id(3)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(3)).unwrap();
     let forgotten = LedgerEvent::Forgotten {
         account: "alice".into(),
         delivery: id(1),
     };
     assert!(bench.run().contains(&forgotten));
     assert!(!bench.knows(1) && bench.knows(2) && bench.knows(9));
-    bench.ledger.begin("alice", id(4)).unwrap();
-    assert_eq!(bench.ledger.begin("alice", id(5)), Err(NotBegun::Full));
+    bench.ledger.begin(bench.now, "alice", id(4)).unwrap();
+    assert_eq!(
+        bench.ledger.begin(bench.now, "alice", id(5)),
+        Err(NotBegun::Full)
+    );
     bench.run();
     assert_eq!(
         bench.disk.entries(),
@@ -205,7 +212,7 @@ fn the_oldest_outcomes_make_room_and_what_is_under_way_stays() {
         "what is forgotten is gone from disk"
     );
     bench.ledger.withdraw("alice", id(4));
-    assert_eq!(bench.ledger.begin("alice", id(5)), Ok(()));
+    assert_eq!(bench.ledger.begin(bench.now, "alice", id(5)), Ok(()));
 }
 
 #[test]
@@ -246,13 +253,13 @@ fn a_lowered_limit_holds_after_the_restart() {
 #[test]
 fn while_the_disk_fails_nothing_begins_and_outcomes_wait_for_it() {
     let mut bench = Bench::new(LedgerLimits::default());
-    bench.ledger.begin("alice", id(1)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(1)).unwrap();
     bench.run();
     bench
         .ledger
         .settle(bench.now, "alice", id(1), queued("held"));
     let (batch, _) = store(&mut bench.ledger).unwrap();
-    bench.ledger.begin("alice", id(2)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(2)).unwrap();
     bench.ledger.handle_stored(bench.now, batch, Err(full()));
     assert_eq!(
         events(&mut bench.ledger),
@@ -264,7 +271,7 @@ fn while_the_disk_fails_nothing_begins_and_outcomes_wait_for_it() {
         "not told before it is safe"
     );
     assert_eq!(
-        bench.ledger.begin("alice", id(3)),
+        bench.ledger.begin(bench.now, "alice", id(3)),
         Err(NotBegun::Storage(full()))
     );
     assert!(store(&mut bench.ledger).is_none(), "it pauses");
@@ -292,7 +299,7 @@ fn while_the_disk_fails_nothing_begins_and_outcomes_wait_for_it() {
     };
     assert_eq!(bench.run(), [LedgerEvent::StorageRecovered, settled]);
     assert_eq!(bench.disk.entries(), 1, "the refused intent is not there");
-    assert_eq!(bench.ledger.begin("alice", id(3)), Ok(()));
+    assert_eq!(bench.ledger.begin(bench.now, "alice", id(3)), Ok(()));
 }
 
 #[test]
@@ -302,7 +309,7 @@ fn an_outcome_that_takes_longer_to_store_than_it_is_kept_is_told_all_the_same() 
         ..LedgerLimits::default()
     };
     let mut bench = Bench::new(limits);
-    bench.ledger.begin("alice", id(1)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(1)).unwrap();
     bench.run();
     bench
         .ledger
@@ -330,7 +337,7 @@ fn an_outcome_that_takes_longer_to_store_than_it_is_kept_is_told_all_the_same() 
 fn without_a_storage_everything_is_as_good_as_stored() {
     let mut ledger = Ledger::in_memory(LedgerLimits::default(), &mut random());
     let told = |ledger: &mut Ledger| events(ledger).len();
-    ledger.begin("alice", id(1)).unwrap();
+    ledger.begin(Time::ZERO, "alice", id(1)).unwrap();
     assert_eq!(told(&mut ledger), 1);
     assert_eq!(ledger.look_up("alice", id(1)), Some(Known::UnderWay));
     ledger.settle(Time::ZERO, "alice", id(1), queued("ok"));
@@ -339,7 +346,7 @@ fn without_a_storage_everything_is_as_good_as_stored() {
         ledger.look_up("alice", id(1)),
         Some(Known::Settled(&queued("ok")))
     );
-    ledger.begin("alice", id(2)).unwrap();
+    ledger.begin(Time::ZERO, "alice", id(2)).unwrap();
     ledger.withdraw("alice", id(2));
     assert_eq!(ledger.look_up("alice", id(2)), None);
     assert!(ledger.poll_action().is_none() && ledger.is_at_rest());
@@ -367,7 +374,7 @@ fn what_is_settled_is_not_settled_again_and_what_never_began_is_not_settled() {
 #[test]
 fn of_long_replies_eight_lines_are_kept() {
     let mut bench = Bench::new(LedgerLimits::default());
-    bench.ledger.begin("alice", id(1)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(1)).unwrap();
     let text = vec!["line"; 20].join("\n");
     let outcome = Outcome::Answered {
         reply: reply(250, "2.0.0", text.clone()),

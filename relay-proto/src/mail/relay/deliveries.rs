@@ -56,7 +56,7 @@ impl Relay {
         let Some(key) = self.delivery_key(id) else {
             return;
         };
-        match self.ledger.begin(&key.0, key.1) {
+        match self.ledger.begin(now, &key.0, key.1) {
             Ok(()) => {
                 self.deliveries.insert(key, id);
             }

@@ -141,7 +141,7 @@ impl Relay {
             heartbeat: self.config.heartbeat_interval,
             max_channels: self.config.max_channels as u64,
             window: self.channel_window(),
-            ledger_mark: self.ledger.mark(),
+            ledger_mark: self.ledger.mark(&policy.account),
             capabilities: Capabilities {
                 size: Some(smtp.max_message_bytes.map_or(Size::Unlimited, Size::Limit)),
                 ..smtp.capabilities
@@ -292,7 +292,7 @@ impl Relay {
                 retry_after,
             })),
             None => sent_under
-                .filter(|mark| !self.ledger.covers(mark))
+                .filter(|mark| !self.ledger.covers(&front.policy.account, mark))
                 .map(|_| Ending::Known(Outcome::InDoubt)),
         };
         if let Some(ending) = ending {

@@ -19,19 +19,22 @@ impl Bench {
 fn a_mark_is_short_printable_and_covered_until_something_younger_is_forgotten() {
     let mut bench = Bench::new(LedgerLimits::default());
     bench.deliver(1);
-    let mark = bench.ledger.mark();
+    let mark = bench.ledger.mark("alice");
     assert!(mark.len() <= 64 && mark.bytes().all(|byte| byte.is_ascii_graphic()));
     bench.now = bench.now.after(DAY);
     bench.deliver(2);
-    assert!(bench.ledger.covers(&mark));
+    assert!(bench.ledger.covers("alice", &mark));
     bench.now = Time::ZERO.after(5 * DAY);
     bench.ledger.handle_timeout(bench.now);
     assert!(!bench.knows(1) && bench.knows(2));
-    assert!(bench.ledger.covers(&mark), "what is older does not matter");
+    assert!(
+        bench.ledger.covers("alice", &mark),
+        "what is older does not matter"
+    );
     bench.now = bench.now.after(DAY);
     bench.ledger.handle_timeout(bench.now);
-    assert!(!bench.knows(2) && !bench.ledger.covers(&mark));
-    assert!(bench.ledger.covers(&bench.ledger.mark()));
+    assert!(!bench.knows(2) && !bench.ledger.covers("alice", &mark));
+    assert!(bench.ledger.covers("alice", &bench.ledger.mark("alice")));
 }
 
 #[test]
@@ -41,13 +44,17 @@ fn what_has_to_make_room_is_no_longer_covered() {
         ..LedgerLimits::default()
     };
     let mut bench = Bench::new(limits);
-    let first = bench.ledger.mark();
+    let first = bench.ledger.mark("alice");
     bench.deliver(1);
-    let second = bench.ledger.mark();
+    let second = bench.ledger.mark("alice");
     bench.deliver(2);
-    assert!(bench.ledger.covers(&first));
+    assert!(bench.ledger.covers("alice", &first));
     bench.deliver(3);
-    assert!(!bench.knows(1) && !bench.ledger.covers(&first) && bench.ledger.covers(&second));
+    assert!(
+        !bench.knows(1)
+            && !bench.ledger.covers("alice", &first)
+            && bench.ledger.covers("alice", &second)
+    );
 }
 
 #[test]
@@ -57,9 +64,9 @@ fn an_older_delivery_that_settles_late_and_is_kept_longer_hides_nothing() {
         ..LedgerLimits::default()
     };
     let mut bench = Bench::new(limits);
-    bench.ledger.begin("alice", id(1)).unwrap();
+    bench.ledger.begin(bench.now, "alice", id(1)).unwrap();
     bench.run();
-    let mark = bench.ledger.mark();
+    let mark = bench.ledger.mark("alice");
     bench.deliver(2);
     bench
         .ledger
@@ -71,36 +78,40 @@ fn an_older_delivery_that_settles_late_and_is_kept_longer_hides_nothing() {
         [false, true, true],
         "those of one moment are forgotten as they began"
     );
-    assert!(bench.ledger.covers(&mark));
+    assert!(bench.ledger.covers("alice", &mark));
     bench.deliver(4);
-    assert!(!bench.knows(2) && !bench.ledger.covers(&mark));
+    assert!(!bench.knows(2) && !bench.ledger.covers("alice", &mark));
 }
 
 #[test]
 fn marks_hold_over_restarts_and_so_does_what_was_forgotten() {
     let mut bench = Bench::new(LedgerLimits::default());
-    let before = bench.ledger.mark();
+    let before = bench.ledger.mark("alice");
     bench.deliver(1);
-    let mark = bench.ledger.mark();
+    let mark = bench.ledger.mark("alice");
     bench.now = bench.now.after(2 * DAY);
     bench.deliver(2);
-    let last = bench.ledger.mark();
+    let last = bench.ledger.mark("alice");
     bench.restart(DAY);
     for mark in [&before, &mark, &last] {
-        assert!(bench.ledger.covers(mark));
+        assert!(bench.ledger.covers("alice", mark));
     }
-    assert_ne!(bench.ledger.mark(), last, "numbers are not given twice");
+    assert_ne!(
+        bench.ledger.mark("alice"),
+        last,
+        "numbers are not given twice"
+    );
     bench.now = bench.now.after(2 * DAY);
     bench.ledger.handle_timeout(bench.now);
     bench.run();
     bench.restart(Duration::ZERO);
-    assert!(!bench.ledger.covers(&before) && bench.ledger.covers(&mark));
+    assert!(!bench.ledger.covers("alice", &before) && bench.ledger.covers("alice", &mark));
     bench.restart(30 * DAY);
     bench.ledger.handle_timeout(bench.now);
     bench.run();
     bench.restart(Duration::ZERO);
     assert!(bench.ledger.is_empty());
-    assert!(!bench.ledger.covers(&mark) && bench.ledger.covers(&last));
+    assert!(!bench.ledger.covers("alice", &mark) && bench.ledger.covers("alice", &last));
 }
 
 #[test]
@@ -110,32 +121,32 @@ fn an_intent_whose_relay_crashed_is_counted_where_it_began() {
         ..LedgerLimits::default()
     };
     let mut bench = Bench::new(limits);
-    let mark = bench.ledger.mark();
-    bench.ledger.begin("alice", id(1)).unwrap();
+    let mark = bench.ledger.mark("alice");
+    bench.ledger.begin(bench.now, "alice", id(1)).unwrap();
     bench.run();
     bench.restart(Duration::ZERO);
     assert_eq!(
         bench.ledger.look_up("alice", id(1)),
         Some(Known::Settled(&Outcome::InDoubt))
     );
-    assert!(bench.ledger.covers(&mark));
+    assert!(bench.ledger.covers("alice", &mark));
     bench.deliver(2);
-    assert!(!bench.knows(1) && !bench.ledger.covers(&mark));
+    assert!(!bench.knows(1) && !bench.ledger.covers("alice", &mark));
 }
 
 #[test]
 fn a_ledger_in_memory_covers_nothing_of_the_one_before() {
     let mut random = random();
     let limits = LedgerLimits::default();
-    let mark = Ledger::in_memory(limits, &mut random).mark();
+    let mark = Ledger::in_memory(limits, &mut random).mark("alice");
     let ledger = Ledger::in_memory(limits, &mut random);
-    assert!(!ledger.covers(&mark) && ledger.covers(&ledger.mark()));
+    assert!(!ledger.covers("alice", &mark) && ledger.covers("alice", &ledger.mark("alice")));
 }
 
 #[test]
 fn what_is_no_mark_of_this_ledger_is_not_covered() {
     let bench = Bench::new(LedgerLimits::default());
-    let mark = bench.ledger.mark();
+    let mark = bench.ledger.mark("alice");
     let (id, _) = mark.split_once(':').unwrap();
     for nonsense in [
         "",
@@ -150,11 +161,11 @@ fn what_is_no_mark_of_this_ledger_is_not_covered() {
         &format!("{id}:99999999999999999999999"),
         &format!("{id}:1:1"),
         &format!("{}:1", id.to_uppercase()),
-        &Bench::other().ledger.mark(),
+        &Bench::other().ledger.mark("alice"),
     ] {
-        assert!(!bench.ledger.covers(nonsense), "{nonsense:?}");
+        assert!(!bench.ledger.covers("alice", nonsense), "{nonsense:?}");
     }
-    assert!(bench.ledger.covers(&mark));
+    assert!(bench.ledger.covers("alice", &mark));
 }
 
 /// The number in a mark.
@@ -166,24 +177,24 @@ fn number(mark: &str) -> u64 {
 fn a_mark_given_away_while_the_disk_failed_holds_over_a_crash_and_is_not_counted_anew() {
     let mut bench = Bench::new(LedgerLimits::default());
     bench.deliver(1);
-    let mut marks = vec![bench.ledger.mark()];
+    let mut marks = vec![bench.ledger.mark("alice")];
     for run in 0..4 {
         bench.restart(Duration::ZERO);
         for delivery in 0..3 {
             bench
                 .ledger
-                .begin("alice", id(1000 + 100 * run + delivery))
+                .begin(bench.now, "alice", id(1000 + 100 * run + delivery))
                 .unwrap();
-            marks.push(bench.ledger.mark());
+            marks.push(bench.ledger.mark("alice"));
         }
         let (batch, _) = store(&mut bench.ledger).unwrap();
         bench.ledger.handle_stored(bench.now, batch, Err(full()));
-        marks.push(bench.ledger.mark());
+        marks.push(bench.ledger.mark("alice"));
     }
     bench.restart(Duration::ZERO);
     bench.run();
     for mark in &marks {
-        assert!(bench.ledger.covers(mark), "{mark}");
+        assert!(bench.ledger.covers("alice", mark), "{mark}");
         assert!(number(mark) <= bench.ledger.next, "{mark}");
     }
     bench.deliver(2);
@@ -197,12 +208,15 @@ fn no_mark_is_above_the_reservation_that_is_stored() {
     let reserved = bench.ledger.register.reserved;
     bench.ledger.next = reserved - 1;
     for delivery in 0..5 {
-        bench.ledger.begin("alice", id(delivery)).unwrap();
-        assert_eq!(number(&bench.ledger.mark()), reserved);
+        bench
+            .ledger
+            .begin(bench.now, "alice", id(delivery))
+            .unwrap();
+        assert_eq!(number(&bench.ledger.mark("alice")), reserved);
     }
     bench.run();
-    assert_eq!(number(&bench.ledger.mark()), reserved + 4);
-    let mark = bench.ledger.mark();
+    assert_eq!(number(&bench.ledger.mark("alice")), reserved + 4);
+    let mark = bench.ledger.mark("alice");
     bench.restart(Duration::ZERO);
-    assert!(bench.ledger.covers(&mark));
+    assert!(bench.ledger.covers("alice", &mark));
 }

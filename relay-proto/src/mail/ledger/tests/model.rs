@@ -49,7 +49,7 @@ proptest! {
             match operation {
                 Operation::Begin(number) => {
                     let known = ledger.look_up("a", id(number)).is_some();
-                    let begun = ledger.begin("a", id(number));
+                    let begun = ledger.begin(own, "a", id(number));
                     prop_assert_eq!(known, begun == Err(NotBegun::Known));
                 }
                 Operation::Settle(number) => if model.under_way.remove(&number) {

@@ -75,7 +75,7 @@ impl Relay {
     /// Whether the step was possible.
     fn step(&mut self, step: Step) -> bool {
         let possible = match step {
-            Step::Begin => self.ledger.begin("alice", id(1)).is_ok(),
+            Step::Begin => self.ledger.begin(self.now, "alice", id(1)).is_ok(),
             Step::Withdraw if self.may_forward && !self.is_forwarded => {
                 self.ledger.withdraw("alice", id(1));
                 self.may_forward = false;

@@ -392,3 +392,22 @@ fn recipients_that_are_too_many_are_refused_by_name() {
         assert!(heard.contains(refused), "{heard}");
     }
 }
+
+#[test]
+fn a_delivery_that_was_sent_under_another_key_is_in_doubt_and_not_sent_again() {
+    let mut rig = Rig::new(pooled());
+    let mut peer = Peer::connect_as(&mut rig, 0, "the old key");
+    let mark = peer.grant.ledger_mark.clone();
+    peer.send(1, None);
+    peer.talk(&mut rig);
+    let upstream = rig.greet(MODERN);
+    take_message(&mut rig, upstream);
+    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
+    peer.cut(&mut rig);
+
+    let mut peer = Peer::connect_as(&mut rig, 1, "the new key");
+    let again = peer.send(1, Some(&mark));
+    peer.talk(&mut rig);
+    assert_eq!(peer.hears(again), "[in doubt]");
+    assert_eq!(rig.mails, 1);
+}

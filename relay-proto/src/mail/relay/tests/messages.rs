@@ -39,7 +39,12 @@ fn what_the_grant_says_is_what_holds() {
     );
     let offered = &peer.grant.capabilities;
     assert!(offered.pipelining && offered.chunking && offered.size.is_some());
-    assert!(rig.pump.machine().ledger.covers(&peer.grant.ledger_mark));
+    assert!(
+        rig.pump
+            .machine()
+            .ledger
+            .covers("alice", &peer.grant.ledger_mark)
+    );
 }
 
 #[test]
