@@ -5,6 +5,7 @@ use super::*;
 mod ahead;
 mod endings;
 mod losses;
+mod restored;
 mod states;
 mod world;
 
