@@ -73,13 +73,13 @@ impl Case {
 
     /// What is between the two ends, for people.
     pub(crate) fn line(&self) -> Option<String> {
-        let delay = self.round_trip? / 2;
+        let delay = (self.round_trip? / 2).as_millis();
         Some(match Host::far() {
             Some(_) => {
-                format!("real TCP between two network namespaces; packets take {delay:?} each way")
+                format!("real TCP between two network namespaces; packets take {delay} ms each way")
             }
             None => format!(
-                "a proxy that passes bytes on {delay:?} later each way, and hides what Nagle's algorithm costs"
+                "a proxy that passes bytes on {delay} ms later each way, and hides what Nagle's algorithm costs"
             ),
         })
     }

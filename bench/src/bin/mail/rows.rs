@@ -437,7 +437,7 @@ pub(crate) fn measure(plan: &Plan) -> Outcome<()> {
         && let Err(error) = host::lay_line(ROUND_TRIP)
     {
         eprintln!(
-            "mail: NO REAL TCP ON THE LONG LINE, but a proxy that delays, since this system does not have: {error}"
+            "mail: NO REAL TCP ON THE LONG LINE: {error}; a proxy that delays takes its place"
         );
     }
     let mut rows = round_trips();
