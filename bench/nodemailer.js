@@ -1,10 +1,11 @@
-// Sends through Nodemailer's pool and prints how many milliseconds it took: nodemailer.js PORT MESSAGES SIZE CALLERS RECIPIENTS
+// Sends through Nodemailer's pool and prints how many milliseconds it took: nodemailer.js HOST PORT MESSAGES SIZE CALLERS RECIPIENTS
 "use strict";
 const nodemailer = require("../target/peers/nodemailer");
 
-const [port, messages, size, callers, recipients] = process.argv.slice(2).map(Number);
+const host = process.argv[2];
+const [port, messages, size, callers, recipients] = process.argv.slice(3).map(Number);
 const mailer = nodemailer.createTransport({
-  host: "127.0.0.1",
+  host,
   port,
   ignoreTLS: true,
   pool: true,

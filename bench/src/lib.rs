@@ -14,6 +14,9 @@ pub struct Record {
     pub series: String,
     /// What grows, where the row shows how something grows.
     pub x: Option<f64>,
+    /// What was between the two ends, where that is more than one machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// Of the value.
     pub unit: String,
     /// What came out.

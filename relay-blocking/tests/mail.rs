@@ -21,7 +21,7 @@ use relay_proto::mail::{
 };
 use relay_testkit::{
     Authority, listener,
-    mail::{MailServer, client_config, decide, message, relay_config},
+    mail::{MailServer, client_config, decide, message, relay_config, submissions},
 };
 use std::{
     iter,

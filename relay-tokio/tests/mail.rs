@@ -18,7 +18,7 @@ use relay_proto::mail::{
 };
 use relay_testkit::{
     Authority, deserted, listener,
-    mail::{MailServer, client_config, decide, message, relay_config},
+    mail::{MailServer, client_config, decide, message, relay_config, submissions},
 };
 use relay_tokio::{
     Config, TlsAcceptor,

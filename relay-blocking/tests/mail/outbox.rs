@@ -37,8 +37,14 @@ fn what_was_accepted_is_sent_by_the_next_client_under_the_same_name() {
     let mut restored = None;
     loop {
         match events.next().unwrap().unwrap() {
-            Event::Restored { id, delivery, .. } => {
+            Event::Restored {
+                id,
+                delivery,
+                submission,
+                ..
+            } => {
                 assert_eq!(delivery, ticket.delivery());
+                assert_eq!(*submission, message(&[BOB], "kept"));
                 restored = Some(id);
             }
             Event::Processed { id, receipt } => {
@@ -52,7 +58,7 @@ fn what_was_accepted_is_sent_by_the_next_client_under_the_same_name() {
     assert!(mx.delivered().ends_with(b"kept\r\n"));
     assert!(mx.is_empty(), "it is sent once");
     let left = StorageFile::open(&path).unwrap().load().unwrap();
-    assert_eq!(left, [], "what is settled is gone");
+    assert_eq!(submissions(left), [], "what is settled is gone");
 }
 
 /// A storage that answers when the test says so.
@@ -165,7 +171,11 @@ fn a_client_of_one_thread_accepts_what_is_on_disk_and_goes_on_with_it() {
     assert_eq!(seen, [("restored", id), ("processed", id)]);
     assert!(mx.delivered().ends_with(b"kept\r\n"));
     let records = StorageFile::open(&path).unwrap().load().unwrap();
-    assert_eq!(records, [], "it is closed with the client's end");
+    assert_eq!(
+        submissions(records),
+        [],
+        "it is closed with the client's end"
+    );
 }
 
 #[test]

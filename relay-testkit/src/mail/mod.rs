@@ -22,6 +22,7 @@ use relay_proto::{
         wire::{ApiKey, Denied},
     },
     smtp::{Address, Envelope},
+    storage::Record,
 };
 use std::{net::SocketAddr, time::Duration};
 
@@ -59,6 +60,12 @@ pub(crate) fn base_client_config(url: &str) -> ClientConfig {
     let mut config = client_config(url);
     config.durable = false;
     config
+}
+
+/// The submissions among the records of an outbox: all but what the relay has granted last.
+pub fn submissions(mut records: Vec<Record>) -> Vec<Record> {
+    records.retain(|record| record.table != "outbox-relay");
+    records
 }
 
 /// A relay in front of this mail server, with a connection of its own for every channel.

@@ -7,6 +7,7 @@ use super::{
     trace::Trace,
     world::{World, mail},
 };
+use crate::mail::submissions;
 use relay_proto::Machine;
 use std::{
     fmt,
@@ -204,8 +205,8 @@ pub(super) fn finish(world: &mut World, within: Duration) -> Tally {
         .iter()
         .filter_map(|host| world.network.disks[*host].as_ref())
     {
-        let left = disk.records(world.network.now);
-        assert!(left.is_empty(), "the client's disk is empty: {left:?}");
+        let left = submissions(disk.records(world.network.now));
+        assert!(left.is_empty(), "no submission is on disk: {left:?}");
     }
     let mut messages = [0; 5];
     for fate in oracle.fates.values().filter(|fate| fate.accepted) {

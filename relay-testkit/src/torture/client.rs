@@ -8,11 +8,8 @@ use super::{arguments::ClientRole, message};
 use crate::{Binding, Running};
 use relay_proto::{
     Application, BackoffPolicy, OutboxLimits, Time,
-    mail::{
-        DeliveryId,
-        client::{Client, ClientConfig, Error, Event, InDoubtPolicy, SubmissionId},
-    },
-    storage::{Record, Storage},
+    mail::client::{Client, ClientConfig, Error, Event, InDoubtPolicy, SubmissionId},
+    storage::Storage,
 };
 use relay_storage::StorageFile;
 use relay_transport::Config;
@@ -21,19 +18,15 @@ use std::{collections::BTreeMap, io, process::ExitCode, time::Duration};
 pub(super) fn run<B: Binding>(role: ClientRole) -> ExitCode {
     let mut file = StorageFile::open(&role.outbox).unwrap();
     let records = file.load().unwrap();
-    let teller = Teller {
-        numbers: BTreeMap::new(),
-        restored: 0,
-        names: numbers_by_name(&records),
-    };
-    for number in teller.names.values() {
-        println!("found {number}");
-    }
-    if teller.names.is_empty() {
-        println!("ready");
-    }
     let seed = message::machine_seed(role.seed, "client", role.life);
     let machine = Client::restore(config(&role.url), seed, Time::ZERO, records).unwrap();
+    let teller = Teller {
+        numbers: BTreeMap::new(),
+        to_find: machine.statistics().queued,
+    };
+    if teller.to_find == 0 {
+        println!("ready");
+    }
     let running = B::spawn_storing(machine, file, teller, Config::default());
     for line in io::stdin().lines() {
         let line = line.unwrap();
@@ -73,32 +66,22 @@ fn config(url: &str) -> ClientConfig {
     config
 }
 
-/// What is in the outbox, by the names the client gives it.
-fn numbers_by_name(records: &[Record]) -> BTreeMap<DeliveryId, u64> {
-    let contents = records
-        .iter()
-        .filter(|record| record.table == "outbox-content");
-    let named = contents.map(|record| {
-        let bits = u128::from_be_bytes((*record.key).try_into().unwrap());
-        let number = message::number_of(&record.value).unwrap();
-        (DeliveryId::from_bits(bits), number)
-    });
-    named.collect()
-}
-
 struct Teller {
     numbers: BTreeMap<SubmissionId, u64>,
-    names: BTreeMap<DeliveryId, u64>,
-    restored: usize,
+    /// How many are in the outbox and not told yet.
+    to_find: u64,
 }
 
 impl Application<Client> for Teller {
     fn handle_event(&mut self, _client: &mut Client, _now: Time, event: Event) {
         match event {
-            Event::Restored { id, delivery, .. } => {
-                self.numbers.insert(id, self.names[&delivery]);
-                self.restored += 1;
-                if self.restored == self.names.len() {
+            Event::Restored { id, submission, .. } => {
+                let content = submission.content().unwrap();
+                let number = message::number_of(content).unwrap();
+                println!("found {number}");
+                self.numbers.insert(id, number);
+                self.to_find -= 1;
+                if self.to_find == 0 {
                     println!("ready");
                 }
             }

@@ -41,8 +41,14 @@ async fn what_was_accepted_is_sent_by_the_next_client_under_the_same_name() {
     let mut restored = None;
     loop {
         match events.next().await.unwrap().unwrap() {
-            Event::Restored { id, delivery, .. } => {
+            Event::Restored {
+                id,
+                delivery,
+                submission,
+                ..
+            } => {
                 assert_eq!(delivery, ticket.delivery());
+                assert_eq!(*submission, message(&[BOB], "kept"));
                 restored = Some(id);
             }
             Event::Processed { id, receipt } => {
@@ -56,7 +62,7 @@ async fn what_was_accepted_is_sent_by_the_next_client_under_the_same_name() {
     assert!(mx.delivered().ends_with(b"kept\r\n"));
     assert!(mx.is_empty(), "it is sent once");
     let left = StorageFile::open(&path).unwrap().load().unwrap();
-    assert_eq!(left, [], "what is settled is gone");
+    assert_eq!(submissions(left), [], "what is settled is gone");
 }
 
 /// A storage that answers when the test says so.

@@ -92,6 +92,7 @@ impl Report {
             table,
             row,
             series,
+            line: None,
             x,
             unit,
             value,

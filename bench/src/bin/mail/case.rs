@@ -1,6 +1,11 @@
 //! What is sent, and where to.
 
-use crate::{Outcome, line::Line, processes::Sink};
+use crate::{
+    Outcome,
+    host::{Host, NEAR},
+    line::Line,
+    processes::Sink,
+};
 use std::{net::SocketAddr, time::Duration};
 
 /// One measurement's circumstances, the same for everyone measured.
@@ -39,7 +44,7 @@ pub(crate) struct Road {
 impl Road {
     /// Straight from the client to the mail server.
     pub(crate) fn straight(case: &Case) -> Outcome<Self> {
-        let sink = Sink::start(case.upstream)?;
+        let sink = Sink::start(case.servers(), case.upstream)?;
         let line = case.line_to(sink.address())?;
         Ok(Self { sink, line })
     }
@@ -53,12 +58,30 @@ impl Road {
 }
 
 impl Case {
-    /// The long way to somewhere, where this case has one.
+    /// Where its servers run.
+    pub(crate) fn servers(&self) -> &'static Host {
+        let far = self.round_trip.and_then(|_| Host::far());
+        far.unwrap_or(&NEAR)
+    }
+
+    /// The long way to one of its servers, where it has one that is not there by itself.
     pub(crate) fn line_to(&self, target: SocketAddr) -> Outcome<Option<Line>> {
-        let line = self
-            .round_trip
-            .map(|round_trip| Line::lay(target, round_trip));
+        let round_trip = self.round_trip.filter(|_| Host::far().is_none());
+        let line = round_trip.map(|round_trip| Line::lay(target, round_trip));
         Ok(line.transpose()?)
+    }
+
+    /// What is between the two ends, for people.
+    pub(crate) fn line(&self) -> Option<String> {
+        let delay = (self.round_trip? / 2).as_millis();
+        Some(match Host::far() {
+            Some(_) => {
+                format!("real TCP between two network namespaces; packets take {delay} ms each way")
+            }
+            None => format!(
+                "a proxy that passes bytes on {delay} ms later each way, and hides what Nagle's algorithm costs"
+            ),
+        })
     }
 
     pub(crate) fn recipients(&self) -> impl Iterator<Item = String> {

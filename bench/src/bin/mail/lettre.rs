@@ -3,6 +3,7 @@
 use crate::{
     Outcome,
     case::{Case, Road},
+    host::{Host, NEAR},
     letter::letter,
     processes::{Process, Sink},
     race::{race, race_threads},
@@ -190,18 +191,24 @@ pub(crate) enum Tunnel {
 
 /// Through a WebSocket tunnel between the client and the server, whose connections have TCP_NODELAY.
 pub(crate) fn tunnelled(case: &Case, tunnel: Tunnel) -> Outcome<Duration> {
-    let sink = Sink::start(case.upstream)?;
+    let servers = case.servers();
+    let sink = Sink::start(servers, case.upstream)?;
     let (_far, far) = match tunnel {
-        Tunnel::Plain => Process::part(&["tunnel", "far", &sink.address().to_string()])?,
-        Tunnel::Websocat => websocat("ws-l", &format!("tcp:{}", sink.address()))?,
+        Tunnel::Plain => plain(servers, "far", sink.address())?,
+        Tunnel::Websocat => websocat(servers, "ws-l", &format!("tcp:{}", sink.address()))?,
     };
     let line = case.line_to(far)?;
     let far = line.as_ref().map_or(far, crate::line::Line::address);
     let (_near, near) = match tunnel {
-        Tunnel::Plain => Process::part(&["tunnel", "near", &far.to_string()])?,
-        Tunnel::Websocat => websocat("tcp-l", &format!("ws://{far}/"))?,
+        Tunnel::Plain => plain(&NEAR, "near", far)?,
+        Tunnel::Websocat => websocat(&NEAR, "tcp-l", &format!("ws://{far}/"))?,
     };
     tokio_to(case, Nagle::Cured, near)
+}
+
+fn plain(host: &Host, end: &str, target: SocketAddr) -> Outcome<(Process, SocketAddr)> {
+    let (here, target) = (host.address().to_string(), target.to_string());
+    Process::part(host, &["tunnel", end, &here, &target])
 }
 
 /// Where `bench/run` puts it.
@@ -211,8 +218,8 @@ pub(crate) fn has_websocat() -> bool {
     fs::exists(WEBSOCAT).unwrap_or(false)
 }
 
-fn websocat(listens: &str, to: &str) -> Outcome<(Process, SocketAddr)> {
-    let address = crate::processes::free_address()?;
+fn websocat(host: &Host, listens: &str, to: &str) -> Outcome<(Process, SocketAddr)> {
+    let address = host.free_address()?;
     let mut command = std::process::Command::new(WEBSOCAT);
     command.args([
         "--binary",
@@ -221,7 +228,7 @@ fn websocat(listens: &str, to: &str) -> Outcome<(Process, SocketAddr)> {
         &format!("{listens}:{address}"),
         to,
     ]);
-    let process = Process::start(&mut command)?;
+    let process = Process::start(host, &mut command)?;
     crate::processes::wait_for(address)?;
     Ok((process, address))
 }

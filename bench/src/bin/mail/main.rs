@@ -1,9 +1,10 @@
 //! Measures how messages get from a client to a mail server: through a relay link, and as others send them.
 //!
-//! `mail [--short] [--repetitions N] [--only TEXT]` prints records (see the library). Run it with `bench/run`, from the
-//! repository's root; `mail sink` and `mail tunnel` are the processes it starts.
+//! `mail [--short] [--repetitions N] [--only TEXT] [--proxy]` prints records (see the library). Run it with `bench/run`, from the
+//! repository's root; `mail sink`, `mail tunnel` and `mail cold` are the processes it starts.
 
 mod case;
+mod host;
 #[path = "../../../../relay-cli/src/bench/letter.rs"]
 #[allow(dead_code, reason = "the servers here do not look at what they get")]
 mod letter;
@@ -43,6 +44,7 @@ fn run() -> Outcome<()> {
         match argument {
             Long("short") => plan.short = true,
             Long("repetitions") => plan.repetitions = arguments.value()?.parse()?,
+            Long("proxy") => plan.proxy = true,
             Long("only") => plan.only = Some(arguments.value()?.string()?),
             Value(word) => words.push(word),
             other => return Err(other.unexpected().into()),
@@ -51,9 +53,12 @@ fn run() -> Outcome<()> {
     let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();
     match &words[..] {
         [] => rows::measure(&plan),
-        ["sink"] => sink::serve(),
-        ["tunnel", "near", target] => tunnel::near(target.parse()?),
-        ["tunnel", "far", target] => tunnel::far(target.parse()?),
+        ["sink", here] => sink::serve(here.parse()?),
+        ["tunnel", "near", here, target] => tunnel::near(here.parse()?, target.parse()?),
+        ["tunnel", "far", here, target] => tunnel::far(here.parse()?, target.parse()?),
+        ["cold", url, certificate, outbox, size] => {
+            ours::cold_process(url, certificate, outbox, size.parse()?)
+        }
         _ => Err(format!("there is no such part: {}", words.join(" ")).into()),
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn nodemailer(case: &Case) -> Outcome<Duration> {
     let road = Road::straight(case)?;
     let output = Command::new(format!("{PEERS}/node"))
         .arg("bench/nodemailer.js")
+        .arg(road.address().ip().to_string())
         .arg(road.address().port().to_string())
         .args(
             [case.messages, case.size, case.callers, case.recipients]

@@ -3,6 +3,7 @@
 use crate::{
     Outcome,
     case::Case,
+    host::Host,
     letter::letter,
     line::Line,
     processes::{KEY, Relay, Sink},
@@ -11,15 +12,19 @@ use crate::{
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use relay_proto::{
     mail::{
-        client::{ClientConfig, ConnectionState, Receipt, Submission},
+        client::{ClientConfig, Receipt, Submission},
         wire::ApiKey,
     },
-    smtp::Envelope,
+    smtp::{Address, Envelope},
 };
+use relay_storage::StorageFile;
+use relay_tokio::mail::Client;
 use relay_transport::Config;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{
-    fs,
+    env, fs,
     net::SocketAddr,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -33,12 +38,13 @@ struct Road {
 
 impl Road {
     fn build(case: &Case, identity: Option<&Identity>) -> Outcome<Self> {
-        let sink = Sink::start(case.upstream)?;
+        let servers = case.servers();
+        let sink = Sink::start(servers, case.upstream)?;
         let paths = identity.map(Identity::paths);
         let paths = paths
             .as_ref()
             .map(|[certificate, key]| [&**certificate, &**key]);
-        let relay = Relay::start(sink.address(), paths)?;
+        let relay = Relay::start(servers, sink.address(), paths)?;
         let line = case.line_to(relay.address)?;
         Ok(Self {
             relay,
@@ -59,9 +65,10 @@ struct Identity {
 }
 
 impl Identity {
-    fn new() -> Outcome<Self> {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["localhost".to_owned()])?;
+    /// Of the relay on this host.
+    fn new(host: &Host) -> Outcome<Self> {
+        let names = [host.address().to_string()];
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names)?;
         let identity = Self {
             directory: TempDir::new()?,
             certificate: cert,
@@ -86,9 +93,9 @@ fn submission(envelope: &Envelope, number: usize, size: usize) -> Submission {
 }
 
 fn envelope(case: &Case) -> Outcome<Envelope> {
-    let from: relay_proto::smtp::Address = "alice@example.org".parse()?;
+    let from: Address = "alice@example.org".parse()?;
     let to = case.recipients().map(|to| to.parse());
-    let to = to.collect::<Result<Vec<relay_proto::smtp::Address>, _>>()?;
+    let to = to.collect::<Result<Vec<Address>, _>>()?;
     Ok(Envelope::new(from, to)?)
 }
 
@@ -125,7 +132,7 @@ fn measure_tokio(case: &Case, road: &Road) -> Outcome<Duration> {
     let (envelope, size) = (envelope(case)?, case.size);
     let url = format!("ws://{}/", road.address());
     tokio::runtime::Runtime::new()?.block_on(async {
-        let client = relay_tokio::mail::Client::start(client_config(&url)?, Config::default());
+        let client = Client::start(client_config(&url)?, Config::default());
         let sender = client.clone();
         let send = move |_, number| {
             let (client, envelope) = (sender.clone(), envelope.clone());
@@ -151,42 +158,59 @@ pub(crate) fn blocking(case: &Case) -> Outcome<Duration> {
     Ok(took)
 }
 
-/// From nothing, over TLS, to the acceptance of the first message.
-pub(crate) fn cold_tls(case: &Case) -> Outcome<Duration> {
-    cold(case, false)
+/// What a process finds that begins.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Outbox {
+    New,
+    /// An earlier process has sent a message from it.
+    Old,
 }
 
-/// The same from a link that was left, so that the relay is known.
-pub(crate) fn cold_known_tls(case: &Case) -> Outcome<Duration> {
-    cold(case, true)
-}
-
-fn cold(case: &Case, known: bool) -> Outcome<Duration> {
-    let identity = Identity::new()?;
+/// From nothing, over TLS, to the acceptance of the first message, by a process of its own with its outbox on disk.
+pub(crate) fn cold(case: &Case, outbox: Outbox) -> Outcome<Duration> {
+    let identity = Identity::new(case.servers())?;
     let road = Road::build(case, Some(&identity))?;
-    let envelope = envelope(case)?;
-    let url = format!("wss://localhost:{}/", road.address().port());
+    let [certificate, _] = identity.paths();
+    let file = identity.directory.path().join("outbox.redb");
+    let send = || -> Outcome<Duration> {
+        let output = Command::new(env::current_exe()?)
+            .args(["cold", &format!("wss://{}/", road.address())])
+            .args([&certificate, &file])
+            .arg(case.size.to_string())
+            .stderr(Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            return Err(format!("the process that sends: {}", output.status).into());
+        }
+        let nanoseconds = String::from_utf8(output.stdout)?.trim().parse()?;
+        Ok(Duration::from_nanos(nanoseconds))
+    };
+    if outbox == Outbox::Old {
+        send()?;
+    }
+    send()
+}
+
+/// That process. It says how many nanoseconds it took.
+pub(crate) fn cold_process(url: &str, certificate: &str, outbox: &str, size: usize) -> Outcome<()> {
+    let envelope = Envelope::new(
+        "alice@example.org".parse::<Address>()?,
+        ["bob@example.net".parse::<Address>()?],
+    )?;
     let mut transport = Config::default();
-    transport
-        .extra_roots
-        .push(identity.certificate.der().clone());
+    let root = CertificateDer::from_pem_file(certificate)?;
+    transport.extra_roots.push(root);
     tokio::runtime::Runtime::new()?.block_on(async {
-        let mut config = client_config(&url)?;
-        if known {
-            config.idle = Some(Duration::ZERO);
+        let began = Instant::now();
+        let outbox = StorageFile::open(outbox)?;
+        let config = client_config(url)?;
+        let (client, _) = Client::start_with_outbox(config, transport, outbox).await?;
+        check(&client.send(submission(&envelope, 0, size)).await?)?;
+        println!("{}", began.elapsed().as_nanos());
+        let left = client.shutdown(Duration::from_secs(10)).await;
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err("something is left in the outbox".into()),
         }
-        let mut began = Instant::now();
-        let client = relay_tokio::mail::Client::start(config, transport);
-        if known {
-            check(&client.send(submission(&envelope, 1, case.size)).await?)?;
-            while client.stats().await?.state != ConnectionState::Disconnected {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            began = Instant::now();
-        }
-        check(&client.send(submission(&envelope, 0, case.size)).await?)?;
-        let took = began.elapsed();
-        client.stop().await;
-        Ok(took)
     })
 }

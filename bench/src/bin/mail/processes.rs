@@ -1,10 +1,10 @@
 //! The processes that are measured: servers, relays, tunnels.
 
-use crate::{Outcome, case::Upstream};
+use crate::{Outcome, case::Upstream, host::Host};
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -22,20 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts it.
-    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+    /// Starts it there.
+    pub(crate) fn start(host: &Host, command: &mut Command) -> Outcome<Self> {
         let program = command.get_program().to_owned();
-        let child = command.stdin(Stdio::null()).spawn();
+        let command = command.stdin(Stdio::null());
+        let child = host.within(|| Ok(command.spawn()?));
         let child =
             child.map_err(|error| format!("{} does not start: {error}", program.display()))?;
         Ok(Self(child))
     }
 
-    /// Starts another part of this program, which says on its first line where it listens.
-    pub(crate) fn part(arguments: &[&str]) -> Outcome<(Self, SocketAddr)> {
+    /// Starts another part of this program there, which says on its first line where it listens.
+    pub(crate) fn part(host: &Host, arguments: &[&str]) -> Outcome<(Self, SocketAddr)> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).stdout(Stdio::piped());
-        let mut process = Self::start(&mut command)?;
+        let mut process = Self::start(host, &mut command)?;
         let output = process.0.stdout.take().ok_or("no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
@@ -63,11 +64,6 @@ impl Drop for Process {
     }
 }
 
-/// A port nobody has, as far as one can know.
-pub(crate) fn free_address() -> Outcome<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
 /// Waits until somebody listens there.
 pub(crate) fn wait_for(address: SocketAddr) -> Outcome<()> {
     let until = Instant::now() + PATIENCE;
@@ -90,14 +86,14 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    pub(crate) fn start(which: Upstream) -> Outcome<Self> {
+    pub(crate) fn start(host: &Host, which: Upstream) -> Outcome<Self> {
         let (process, address) = match which {
-            Upstream::Counting => Process::part(&["sink"])?,
+            Upstream::Counting => Process::part(host, &["sink", &host.address().to_string()])?,
             Upstream::SmtpSink => {
-                let address = free_address()?;
+                let address = host.free_address()?;
                 let mut command = Command::new(format!("{PEERS}/smtp-sink"));
                 command.args([&address.to_string(), "1000"]);
-                let process = Process::start(&mut command)?;
+                let process = Process::start(host, &mut command)?;
                 wait_for(address)?;
                 (process, address)
             }
@@ -125,8 +121,12 @@ pub(crate) const KEY: &str = "bench";
 
 impl Relay {
     /// In front of this server; with TLS where there is a certificate and its key.
-    pub(crate) fn start(upstream: SocketAddr, identity: Option<[&Path; 2]>) -> Outcome<Self> {
-        let address = free_address()?;
+    pub(crate) fn start(
+        host: &Host,
+        upstream: SocketAddr,
+        identity: Option<[&Path; 2]>,
+    ) -> Outcome<Self> {
+        let address = host.free_address()?;
         let mut command = Command::new("target/release/relay");
         command
             .arg("serve")
@@ -141,7 +141,7 @@ impl Relay {
             command.arg("--tls-cert").arg(certificate);
             command.arg("--tls-key").arg(key);
         }
-        let process = Process::start(&mut command)?;
+        let process = Process::start(host, &mut command)?;
         wait_for(address)?;
         Ok(Self { process, address })
     }

@@ -6,10 +6,12 @@ use crate::{
         Case,
         Upstream::{Counting, SmtpSink},
     },
+    host,
     letter::SMALLEST,
     lettre::{self, Nagle, Tunnel, has_websocat},
     others::{self, Daaki},
-    ours, raw,
+    ours::{self, Outbox},
+    raw,
 };
 use relay_bench::{Better, Record};
 use std::time::{Duration, Instant};
@@ -20,6 +22,8 @@ pub(crate) struct Plan {
     /// Everything once, with as little as shows that it works.
     pub(crate) short: bool,
     pub(crate) repetitions: u32,
+    /// Long lines are made by a proxy, even where the system can do better.
+    pub(crate) proxy: bool,
     /// Only rows whose table, name or series have this in them.
     pub(crate) only: Option<String>,
 }
@@ -29,6 +33,7 @@ impl Default for Plan {
         Self {
             short: false,
             repetitions: 5,
+            proxy: false,
             only: None,
         }
     }
@@ -235,8 +240,12 @@ fn round_trips() -> Vec<Row> {
             "cold start to the first accepted message",
             FAR,
             vec![
-                contender("relay, tokio, wss", ours::cold_tls),
-                contender("relay, tokio, wss, relay known", ours::cold_known_tls),
+                contender("relay, tokio, wss, outbox of an earlier process", |case| {
+                    ours::cold(case, Outbox::Old)
+                }),
+                contender("relay, tokio, wss, new outbox", |case| {
+                    ours::cold(case, Outbox::New)
+                }),
                 contender("lettre 0.11.23, tokio, plain", lettre::cold),
             ],
         ),
@@ -269,6 +278,7 @@ fn far() -> Vec<Row> {
                 smtp_source().with(100),
                 daaki(Daaki::Bdat),
                 tunnel().with(60),
+                websocat().with(60),
             ],
         ),
         row(
@@ -423,6 +433,13 @@ fn growth(short: bool) -> Vec<Row> {
 /// Every repetition goes through all rows, and through all contenders in each, so that what disturbs the machine disturbs
 /// everyone.
 pub(crate) fn measure(plan: &Plan) -> Outcome<()> {
+    if !plan.proxy
+        && let Err(error) = host::lay_line(ROUND_TRIP)
+    {
+        eprintln!(
+            "mail: NO REAL TCP ON THE LONG LINE: {error}; a proxy that delays takes its place"
+        );
+    }
     let mut rows = round_trips();
     rows.extend(far());
     rows.extend(near());
@@ -430,7 +447,7 @@ pub(crate) fn measure(plan: &Plan) -> Outcome<()> {
     let websocat_is_there = has_websocat();
     if !websocat_is_there {
         eprintln!(
-            "mail: NOT MEASURED: websocat, which is not there: cargo install websocat --root target/peers/websocat"
+            "mail: NOT MEASURED: websocat, which is not there: bench/run without --short installs it"
         );
     }
     let repetitions = if plan.short { 1 } else { plan.repetitions };
@@ -498,6 +515,7 @@ fn measure_one(plan: &Plan, row: &Row, contender: &Contender, repetition: u32) -
         row: row.name.clone(),
         series: contender.series.to_owned(),
         x: row.x,
+        line: case.line(),
         unit: unit.to_owned(),
         value,
         repetition,
@@ -529,6 +547,7 @@ fn memory(plan: &Plan, repetition: u32) -> Outcome<()> {
             row: row.to_owned(),
             series: OURS.to_owned(),
             x: None,
+            line: None,
             unit: "MiB more at its peak".to_owned(),
             value: kibibytes as f64 / 1024.0,
             repetition,

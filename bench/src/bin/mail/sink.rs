@@ -5,7 +5,7 @@ use crate::Outcome;
 use memchr::memmem::Finder;
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     thread,
 };
 
@@ -15,8 +15,8 @@ const CAPABILITIES: &[u8] =
 const OK: &[u8] = b"250 2.0.0 Ok\r\n";
 
 /// Serves until it is killed; says first where.
-pub(crate) fn serve() -> Outcome<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+pub(crate) fn serve(here: IpAddr) -> Outcome<()> {
+    let listener = TcpListener::bind((here, 0))?;
     println!("{}", listener.local_addr()?);
     for client in listener.incoming() {
         let client = client?;

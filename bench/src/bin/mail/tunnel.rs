@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use futures_util::{SinkExt, StreamExt};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -14,8 +14,8 @@ use tokio_tungstenite::{
 };
 
 /// The end next to the client: takes TCP, speaks WebSocket to the far end.
-pub(crate) fn near(far: SocketAddr) -> Outcome<()> {
-    serve(move |tcp| async move {
+pub(crate) fn near(here: IpAddr, far: SocketAddr) -> Outcome<()> {
+    serve(here, move |tcp| async move {
         let stream = connect(far).await?;
         let (websocket, _) = client_async(format!("ws://{far}/"), stream).await?;
         carry(tcp, websocket).await
@@ -23,8 +23,8 @@ pub(crate) fn near(far: SocketAddr) -> Outcome<()> {
 }
 
 /// The end next to the server.
-pub(crate) fn far(server: SocketAddr) -> Outcome<()> {
-    serve(move |tcp| async move {
+pub(crate) fn far(here: IpAddr, server: SocketAddr) -> Outcome<()> {
+    serve(here, move |tcp| async move {
         let websocket = accept_async(tcp).await?;
         carry(connect(server).await?, websocket).await
     })
@@ -36,12 +36,12 @@ async fn connect(address: SocketAddr) -> Outcome<TcpStream> {
     Ok(stream)
 }
 
-fn serve<F>(handle: impl Fn(TcpStream) -> F) -> Outcome<()>
+fn serve<F>(here: IpAddr, handle: impl Fn(TcpStream) -> F) -> Outcome<()>
 where
     F: Future<Output = Outcome<()>> + Send + 'static,
 {
     tokio::runtime::Runtime::new()?.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = TcpListener::bind((here, 0)).await?;
         println!("{}", listener.local_addr()?);
         loop {
             let (tcp, _) = listener.accept().await?;

@@ -67,6 +67,9 @@ fn report(document: &Path, files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
             table.name,
             path.display()
         )?;
+        for line in &table.lines {
+            write!(measured, "Over {line}.\n\n")?;
+        }
         for row in &table.rows {
             write_row(&mut measured, &table, row)?;
         }

@@ -6,6 +6,8 @@ use relay_bench::Record;
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: String,
+    /// What was between the ends of the long line, where there was one.
+    pub(crate) lines: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -40,9 +42,13 @@ pub(crate) fn tables(records: &[Record]) -> Vec<Table> {
             |table| table.name == record.table,
             || Table {
                 name: record.table.clone(),
+                lines: Vec::new(),
                 rows: Vec::new(),
             },
         );
+        if let Some(line) = &record.line {
+            find_or_add(&mut table.lines, |known| known == line, || line.clone());
+        }
         let row = find_or_add(
             &mut table.rows,
             |row| row.name == record.row,
@@ -154,6 +160,7 @@ mod tests {
 
     fn record(series: &str, repetition: u32, value: f64) -> Record {
         Record {
+            line: None,
             table: "t".to_owned(),
             row: "r".to_owned(),
             series: series.to_owned(),

@@ -2,12 +2,13 @@
 //!
 //! Only to a relay that has granted the durable dialect before: what it granted then is taken for granted until it answers. The
 //! relay may act on what goes ahead although its answer never comes, so every message says later under which mark of the relay's
-//! ledger it was sent, as always, and that is the mark of the earlier grant: nothing goes ahead without one.
+//! ledger it was sent, as always, and that is the mark of the earlier grant: nothing goes ahead without one. Where the outbox is
+//! on disk that grant is there, too, so that it need not have been this process it was given to.
 
 use super::{Client, ClientConfig, Error, dialect::Dialect, durable::Durable};
 use crate::{
     LinkId, Time,
-    mail::wire::{DurableGrant, DurableRequest, Violation},
+    mail::wire::{DurableGrant, DurableRequest, Limits, Violation},
     smtp::Capabilities,
 };
 use alloc::{boxed::Box, string::String};
@@ -23,12 +24,14 @@ const MOST: Allowance = Allowance {
 const LONGEST_FRAME: usize = 18 << 10;
 
 /// How long a grant is taken for a promise: a ledger does not forget within a day what it then has to be asked for.
-const PROMISE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const PROMISE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a relay has granted last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
-    pub(super) at: Time,
+    /// Until then they are taken for a promise.
+    pub(super) until: Time,
+    pub(super) limits: Limits,
     pub(super) max_channels: u64,
     pub(super) window: u64,
     pub(super) ledger_mark: String,
@@ -36,9 +39,10 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn of(now: Time, grant: &DurableGrant) -> Self {
+    pub(super) fn of(now: Time, limits: Limits, grant: &DurableGrant) -> Self {
         Self {
-            at: now,
+            until: now.after(PROMISE),
+            limits,
             max_channels: grant.max_channels,
             window: grant.window,
             ledger_mark: grant.ledger_mark.clone(),
@@ -47,8 +51,8 @@ impl Terms {
     }
 
     /// Whether what went ahead under these is as if it had been granted.
-    pub(super) const fn are_kept_by(&self, grant: &DurableGrant) -> bool {
-        self.window == grant.window && self.max_channels <= grant.max_channels
+    pub(super) const fn are_kept_by(&self, granted: &Self) -> bool {
+        self.window == granted.window && self.max_channels <= granted.max_channels
     }
 }
 
@@ -109,18 +113,23 @@ impl Durable {
 }
 
 impl Client {
+    /// Takes this for what the relay will grant next; none: nothing is known. What it was before.
+    pub(super) fn remember(&mut self, terms: Option<Terms>) -> Option<Terms> {
+        if let Some(spool) = &mut self.spool {
+            spool.remember(terms.is_some());
+        }
+        core::mem::replace(&mut self.promised, terms)
+    }
+
     /// Begins to speak in the session that was asked for just now, where the relay may be trusted to grant it.
     pub(super) fn go_ahead(&mut self, now: Time, request: Option<DurableRequest>) {
         let Some(link) = self.uplink.link() else {
             return;
         };
-        let Some(terms) = self
-            .promised
-            .as_ref()
-            .filter(|terms| now.since(terms.at) < PROMISE)
-        else {
+        let Some(terms) = self.promised.as_ref().filter(|terms| now < terms.until) else {
             return;
         };
+        self.limits = terms.limits;
         match (request, &mut self.dialect) {
             (Some(DurableRequest::New), _) => {
                 if let Ok(durable) = Durable::ahead(now, link, terms, &self.config) {
@@ -143,10 +152,12 @@ impl Client {
         if !durable.is_ahead() {
             return;
         }
-        self.promised = None;
         if durable.id().is_some() {
-            return durable.leave(now);
+            durable.leave(now);
+            self.remember(None);
+            return;
         }
+        self.remember(None);
         // A relay that refuses the key has thrown away what came behind it. Any other may have acted on it.
         let is_refused = matches!(error, Error::Authentication(_));
         self.take_back_ahead(is_refused);

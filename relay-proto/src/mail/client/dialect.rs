@@ -5,7 +5,7 @@ use super::{
     settlement::Delivery, spool::is_written_down,
 };
 use crate::{
-    CloseCode, Deadline, Frame, Time,
+    CloseCode, Deadline, Frame, LinkId, Time,
     mail::{
         DeliveryId,
         wire::{self, DurableGrant, DurableRequest},
@@ -124,10 +124,25 @@ impl Client {
         let Some(link) = self.uplink.link() else {
             return Ok(());
         };
-        let promised = self.promised.replace(Terms::of(now, &grant));
+        let promised = self.remember(None);
+        let terms = Terms::of(now, self.limits, &grant);
+        self.choose_durable(now, link, grant, &terms, promised)?;
+        self.remember(Some(terms));
+        Ok(())
+    }
+
+    /// The relay grants the durable dialect on this link. `promised`: what was taken for granted.
+    fn choose_durable(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        grant: DurableGrant,
+        terms: &Terms,
+        promised: Option<Terms>,
+    ) -> Result<(), wire::Violation> {
         if let Dialect::Durable(durable) = &mut self.dialect {
             if durable.id().is_none() {
-                if !promised.is_some_and(|promised| promised.are_kept_by(&grant)) {
+                if !promised.is_some_and(|promised| promised.are_kept_by(terms)) {
                     self.give_up_session(Some("the relay's terms have changed".into()));
                     self.dial_again(now, "the relay's terms have changed");
                     return Ok(());
@@ -140,14 +155,14 @@ impl Client {
             // A relay that says so passes over what went ahead.
             self.give_up_session(grant.gone.clone());
         }
-        let durable = Durable::granted(now, link, grant, &self.config)?;
+        let durable = Durable::granted(now, link, terms, grant, &self.config)?;
         self.dialect = Dialect::Durable(Box::new(durable));
         Ok(())
     }
 
     /// The relay speaks the base dialect on this link.
     fn choose_base(&mut self, now: Time) {
-        self.promised = None;
+        self.remember(None);
         let Dialect::Durable(durable) = &self.dialect else {
             return;
         };

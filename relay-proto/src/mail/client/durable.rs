@@ -131,10 +131,11 @@ impl Durable {
     pub(super) fn granted(
         now: Time,
         link: LinkId,
+        terms: &Terms,
         grant: DurableGrant,
         config: &ClientConfig,
     ) -> Result<Self, Violation> {
-        let mut durable = Self::new(now, link, &Terms::of(now, &grant), config)?;
+        let mut durable = Self::new(now, link, terms, config)?;
         durable.id = Some(grant.session);
         durable.take_terms(now, grant)?;
         Ok(durable)

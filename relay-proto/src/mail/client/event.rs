@@ -10,7 +10,7 @@ use crate::{
     smtp::{Exchange, ForwardPath, Reply},
     storage::StorageError,
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
 /// News from a client.
@@ -79,13 +79,16 @@ pub enum Event {
         refused: Refused,
     },
     /// A submission an earlier client had accepted was found in the outbox on disk. Its end will be told like any other's.
+    ///
+    /// Its acceptance need not have been told: the earlier client may have ended between the disk's word and
+    /// [`Queued`](Self::Queued). Its owner knows it then by what it is.
     Restored {
         /// Which one it is from now on.
         id: SubmissionId,
         /// Its lasting name, as it was when it was accepted.
         delivery: DeliveryId,
-        /// Its priority.
-        priority: Priority,
+        /// What was submitted, with its envelope, content and priority. The content is shared with the outbox, not copied.
+        submission: Box<Submission>,
         /// How long ago it was accepted.
         age: Duration,
     },

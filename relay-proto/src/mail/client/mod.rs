@@ -413,8 +413,9 @@ impl Machine for Client {
     fn poll_action(&mut self) -> Option<Action> {
         // The disk forgets a message when its end is told: a process that is killed in between tells it twice, not never.
         let spool = self.spool.as_mut().filter(|_| self.events.is_empty());
+        let (endpoint, promised) = (&self.config.endpoint, self.promised.as_ref());
         spool
-            .and_then(Spool::poll_action)
+            .and_then(|spool| spool.poll_action(endpoint, promised))
             .or_else(|| self.uplink.poll_action())
     }
 

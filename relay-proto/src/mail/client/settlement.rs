@@ -91,6 +91,11 @@ impl Client {
                     self.in_doubt(entry, Error::NotKnown);
                 }
                 None => return Some(entry),
+                // That was its word some time ago; it may say otherwise now.
+                Some(_) if self.dialect.is_ahead() => {
+                    self.put_back(entry);
+                    return None;
+                }
                 Some(refusal) => self.fail(entry, Error::Limits(refusal)),
             }
         }

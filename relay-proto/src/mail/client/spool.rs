@@ -4,13 +4,15 @@
 //! while the channel is being opened, so that this costs time only where the disk is slower than the relay.
 
 mod record;
+mod terms;
 
 use super::{
     Client, Error, Event, Life, Refusal, Refused, SubmissionId,
+    ahead::Terms,
     settlement::{self, Delivery},
 };
 use crate::{
-    Action, Deadline, Time,
+    Action, Deadline, Time, WebSocketUrl,
     link::Backoff,
     mail::DeliveryId,
     outbox::Entry,
@@ -22,16 +24,35 @@ use record::Progress;
 
 #[derive(Debug)]
 pub(super) struct Spool {
-    recorder: Recorder<DeliveryId>,
+    recorder: Recorder<Key>,
+    /// The disk may have what the relay has granted last.
+    remembers: bool,
     /// Not accepted yet: being written.
     arriving: BTreeMap<DeliveryId, Entry<Delivery>>,
     /// Accepted, and how far each has come.
     kept: BTreeMap<DeliveryId, Progress>,
 }
 
+/// What the records are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// What the relay has granted last.
+    Terms,
+    /// A submission.
+    Submission(DeliveryId),
+}
+
 impl Spool {
+    /// The relay's last word has changed; whether there is one.
+    pub(super) fn remember(&mut self, any: bool) {
+        if self.remembers || any {
+            self.remembers = any;
+            self.recorder.change(Key::Terms);
+        }
+    }
+
     pub(super) fn arrive(&mut self, entry: Entry<Delivery>) {
-        self.recorder.change(entry.item.id);
+        self.recorder.change(Key::Submission(entry.item.id));
         self.arriving.insert(entry.item.id, entry);
     }
 
@@ -55,9 +76,16 @@ impl Spool {
         self.recorder.deadline()
     }
 
-    pub(super) fn poll_action(&mut self) -> Option<Action> {
+    pub(super) fn poll_action(
+        &mut self,
+        endpoint: &WebSocketUrl,
+        promised: Option<&Terms>,
+    ) -> Option<Action> {
         let (arriving, kept) = (&self.arriving, &self.kept);
-        self.recorder.poll_action(|delivery, writes| {
+        self.recorder.poll_action(|key, writes| {
+            let Key::Submission(delivery) = key else {
+                return writes.push(terms::write(endpoint, promised));
+            };
             if let Some(entry) = arriving.get(delivery) {
                 record::put_submission(entry, writes);
             } else if let Some(progress) = kept.get(delivery) {
@@ -84,13 +112,13 @@ impl Spool {
         };
         if self.kept.get(&entry.item.id) != Some(&progress) {
             self.kept.insert(entry.item.id, progress);
-            self.recorder.change(entry.item.id);
+            self.recorder.change(Key::Submission(entry.item.id));
         }
     }
 
     /// Takes a submission that has reached the disk.
     fn arrived(&mut self, delivery: DeliveryId) -> Option<Entry<Delivery>> {
-        if !self.recorder.is_stored(&delivery) {
+        if !self.recorder.is_stored(&Key::Submission(delivery)) {
             return None;
         }
         let entry = self.arriving.remove(&delivery)?;
@@ -101,12 +129,12 @@ impl Spool {
 
 /// Whether it is written down that a submission may have been sent, where that has to be.
 pub(super) fn is_written_down(spool: Option<&Spool>, entry: &Entry<Delivery>) -> bool {
-    spool.is_none_or(|spool| spool.recorder.is_stored(&entry.item.id))
+    spool.is_none_or(|spool| spool.recorder.is_stored(&Key::Submission(entry.item.id)))
 }
 
 impl Client {
     /// A client that keeps its outbox on disk, and goes on with the submissions an earlier one had accepted: each is told in
-    /// [`Event::Restored`], with its priority, its age and its tries so far. One that was being sent when the earlier client
+    /// [`Event::Restored`], and has its priority, its age and its tries so far. One that was being sent when the earlier client
     /// ended is in doubt, and dealt with by [`ClientConfig::in_doubt`](super::ClientConfig::in_doubt).
     ///
     /// The seed must be a new one: the names of deliveries come from it, and two messages of one name are one to a relay.
@@ -121,10 +149,14 @@ impl Client {
         now: Time,
         records: Vec<Record>,
     ) -> Result<Self, RestoreError> {
+        let is_about_terms = |record: &Record| record.table == terms::TABLE;
+        let (terms, records): (Vec<_>, _) = records.into_iter().partition(is_about_terms);
         let restored = record::read(records)?;
         let mut client = Self::new(config, seed, now);
+        client.promised = terms::read(now, &terms, &client.config.endpoint)?;
         client.spool = Some(Spool {
             recorder: Recorder::new(),
+            remembers: !terms.is_empty(),
             arriving: BTreeMap::new(),
             kept: BTreeMap::new(),
         });
@@ -172,7 +204,7 @@ impl Client {
         self.events.push_back(Event::Restored {
             id,
             delivery,
-            priority,
+            submission: Box::new(entry.item.submission.clone()),
             age,
         });
         if under_way {
@@ -206,7 +238,7 @@ impl Client {
     pub(super) fn forget(&mut self, delivery: &Delivery) {
         if let Some(spool) = &mut self.spool {
             spool.kept.remove(&delivery.id);
-            spool.recorder.change(delivery.id);
+            spool.recorder.change(Key::Submission(delivery.id));
         }
     }
 
@@ -228,7 +260,10 @@ impl Client {
                 },
             });
         }
-        for delivery in answer.keys {
+        for key in answer.keys {
+            let Key::Submission(delivery) = key else {
+                continue;
+            };
             match &answer.result {
                 Ok(()) => {
                     let arrived = self

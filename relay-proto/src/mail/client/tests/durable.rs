@@ -6,6 +6,7 @@ mod ahead;
 mod endings;
 mod losses;
 mod pacing;
+mod restored;
 mod states;
 mod world;
 

@@ -183,14 +183,14 @@ fn nothing_is_said_before_it_is_written_down_that_it_may_have_been() {
 #[test]
 fn what_was_accepted_survives_a_crash_in_order_with_its_name_priority_and_age() {
     let mut durable = Durable::new(|_| {});
-    for (text, priority) in [
+    let submissions = [
         ("a", Priority::Low),
         ("b", Priority::Normal),
         ("c", Priority::Normal),
-    ] {
-        durable
-            .bench
-            .submit(mail(text).with_priority(priority).with_max_age(60 * SECOND));
+    ]
+    .map(|(text, priority)| mail(text).with_priority(priority).with_max_age(60 * SECOND));
+    for submission in &submissions {
+        durable.bench.submit(submission.clone());
     }
     durable.store_all();
     let names = durable.queued();
@@ -203,17 +203,18 @@ fn what_was_accepted_survives_a_crash_in_order_with_its_name_priority_and_age() 
             Event::Restored {
                 id,
                 delivery,
-                priority,
+                submission,
                 age,
-            } => Some((id.0, *delivery, *priority, *age)),
+            } => Some((id.0, *delivery, (**submission).clone(), *age)),
             _ => None,
         })
         .collect();
-    let priorities = [Priority::Low, Priority::Normal, Priority::Normal];
-    for (index, restored) in restored.iter().enumerate() {
-        let (id, delivery) = names[index];
-        assert_eq!(*restored, (id, delivery, priorities[index], 10 * SECOND));
-    }
+    let expected: Vec<_> = names
+        .into_iter()
+        .zip(submissions)
+        .map(|((id, delivery), submission)| (id, delivery, submission, 10 * SECOND))
+        .collect();
+    assert_eq!(restored, expected);
     assert_eq!(durable.bench.client().position(SubmissionId(1)), Some(2));
     let next = durable.send_mail();
     assert_eq!(next, SubmissionId(4), "numbers go on");
@@ -224,6 +225,20 @@ fn what_was_accepted_survives_a_crash_in_order_with_its_name_priority_and_age() 
     let order: Vec<u64> = durable.bench.outcomes().iter().map(|(id, _)| *id).collect();
     assert_eq!(order, [2, 3, 4, 1]);
     assert_eq!(durable.disk.0.len(), 0);
+}
+
+#[test]
+fn what_reached_the_disk_and_was_never_told_is_found_with_what_it_says() {
+    let mut durable = Durable::new(|_| {});
+    let submission = mail("order 4711");
+    durable.bench.submit(submission.clone());
+    let (_, writes) = durable.bench.batches.pop_front().unwrap();
+    durable.disk.apply(durable.bench.now, writes);
+    // Killed before the disk's word has come.
+    assert_eq!(durable.queued(), []);
+    durable.crash(SECOND);
+    let found = |event: &Event| matches!(event, Event::Restored { submission: found, .. } if **found == submission);
+    assert!(durable.bench.events.iter().any(found));
 }
 
 #[test]

@@ -17,25 +17,11 @@ fn known(configure: impl FnOnce(&mut ClientConfig)) -> World {
     world
 }
 
-/// Lets the link open; the frames that go out on it before anything else happens.
-fn first_flight(world: &mut World) -> Vec<Frame> {
-    world.bench.run();
-    let Some(Action::Open { link, .. }) = world.bench.actions.pop_front() else {
-        panic!("it wants no link");
-    };
-    world.bench.input(Input::Opened { link });
-    let sent = |action: &Action| match action {
-        Action::Send { frame, .. } => Some(frame.clone()),
-        _ => None,
-    };
-    world.bench.actions.iter().filter_map(sent).collect()
-}
-
 #[test]
 fn a_message_goes_out_with_the_key_where_the_relay_is_known() {
     let mut world = known(|_| {});
     world.bench.send_mail();
-    let flight = first_flight(&mut world);
+    let flight = world.first_flight();
     assert!(
         matches!(
             flight[..],
@@ -58,7 +44,7 @@ fn a_message_goes_out_with_the_key_in_a_session_that_goes_on() {
     world.bench.elapse("idle");
     world.settle();
     world.bench.send_mail();
-    let flight = first_flight(&mut world);
+    let flight = world.first_flight();
     let data = |frame: &&Frame| matches!(frame, Frame::Binary(bytes) if bytes[0] == 2);
     assert_eq!(flight.iter().filter(data).count(), 1, "{flight:?}");
     world.settle();
@@ -73,11 +59,11 @@ fn a_message_goes_out_with_the_key_in_a_session_that_goes_on() {
 fn nothing_goes_ahead_to_a_relay_that_has_granted_nothing_yet_or_long_ago() {
     let mut world = World::new(|_| {});
     world.bench.send_mail();
-    assert!(matches!(first_flight(&mut world)[..], [Frame::Text(_)]));
+    assert!(matches!(world.first_flight()[..], [Frame::Text(_)]));
     let mut world = known(|_| {});
     world.bench.now = world.bench.now.after(24 * 3600 * SECOND);
     world.bench.send_mail();
-    assert!(matches!(first_flight(&mut world)[..], [Frame::Text(_)]));
+    assert!(matches!(world.first_flight()[..], [Frame::Text(_)]));
 }
 
 #[test]
@@ -85,7 +71,7 @@ fn a_message_the_relay_took_although_its_answer_never_came_is_asked_for() {
     for takes in [true, false] {
         let mut world = known(|_| {});
         world.bench.send_mail();
-        first_flight(&mut world);
+        world.first_flight();
         world.is_mute = true;
         if takes {
             world.settle();
@@ -99,7 +85,7 @@ fn a_message_the_relay_took_although_its_answer_never_came_is_asked_for() {
         while world.bench.state() == ConnectionState::Reconnecting {
             world.bench.elapse("reconnect");
         }
-        let flight = first_flight(&mut world);
+        let flight = world.first_flight();
         assert!(matches!(flight[..], [Frame::Text(_)]), "not once more");
         world.settle();
         let [(_, Some(mark))] = &world.opened[..] else {
@@ -178,7 +164,7 @@ fn no_more_goes_ahead_than_a_relay_takes() {
         for _ in 0..60 {
             world.bench.submit(mail(&"x".repeat(length)));
         }
-        let flight = first_flight(&mut world);
+        let flight = world.first_flight();
         let bytes: usize = flight[1..].iter().map(Frame::len).sum();
         assert!(flight.len() <= 65, "{}", flight.len());
         assert!((3000..=64 << 10).contains(&bytes), "{bytes}");
@@ -212,7 +198,7 @@ fn a_new_session_that_begins_anywhere_but_at_one_is_none() {
             World::new(|_| {})
         };
         world.bench.send_mail();
-        first_flight(&mut world);
+        world.first_flight();
         let grant = wire::DurableGrant {
             receive_next: 7,
             ..world.terms.clone()

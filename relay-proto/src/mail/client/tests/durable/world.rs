@@ -34,6 +34,7 @@ pub(super) struct World {
     pub(super) far: Option<Far>,
     links: u64,
     pub(super) terms: DurableGrant,
+    pub(super) limits: Limits,
     /// Whether the relay speaks the durable dialect.
     pub(super) durable: bool,
     /// Whether the relay forgets the session a client asks for.
@@ -91,6 +92,7 @@ impl World {
                 },
                 gone: None,
             },
+            limits: Limits::default(),
             durable: true,
             forgets: false,
             asked: vec![],
@@ -110,6 +112,25 @@ impl World {
 
     fn link(&self) -> LinkId {
         LinkId::accepted(self.links)
+    }
+
+    /// Lets the link open; the frames that go out on it before anything else happens.
+    pub(super) fn first_flight(&mut self) -> Vec<Frame> {
+        self.bench.run();
+        let Some(Action::Open { link, .. }) = self.bench.actions.pop_front() else {
+            panic!("it wants no link");
+        };
+        self.bench.input(Input::Opened { link });
+        self.waiting()
+    }
+
+    /// The frames on their way to the relay.
+    pub(super) fn waiting(&self) -> Vec<Frame> {
+        let sent = |action: &Action| match action {
+            Action::Send { frame, .. } => Some(frame.clone()),
+            _ => None,
+        };
+        self.bench.actions.iter().filter_map(sent).collect()
     }
 
     /// Lets everything happen that can, at most so many steps: whether it has come to rest.
@@ -209,7 +230,10 @@ impl World {
             self.far = None;
             return self.bench.says(&Message::AuthenticateResponse(Err(denied)));
         }
-        let mut granted = Granted::default();
+        let mut granted = Granted {
+            limits: self.limits,
+            durable: None,
+        };
         let link = self.link();
         if let (true, Some(request)) = (self.durable, request) {
             let mut grant = self.terms.clone();
