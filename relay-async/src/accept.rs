@@ -3,7 +3,7 @@
 use crate::{
     Runtime, TlsAcceptor,
     context::Context,
-    link::{self, Fact},
+    link::{self, Fact, Reports},
     runtime::{sleep, timeout},
     transport::{ByteStream, OnRequest, Transport, WebSocket},
 };
@@ -13,7 +13,7 @@ use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, tls::StreamTls};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     select,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 /// What a listener expects of a connection.
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) kind: Kind,
-    pub(crate) facts: mpsc::Sender<Fact>,
+    pub(crate) reports: Reports,
     pub(crate) context: Arc<Context>,
     /// Turns true, or loses its sender, when the hub ends.
     pub(crate) ending: watch::Receiver<bool>,
@@ -149,15 +149,14 @@ impl Door {
     async fn enter<R: Runtime>(self, peer: SocketAddr, transport: Box<impl Transport>) {
         let id = self.context.next_accepted();
         let close_timeout = self.context.config.close_timeout;
-        let (handle, link) = link::new(id, self.facts, close_timeout);
+        let (handle, link) = link::new(id, self.reports, close_timeout);
         link.report(Fact::Accepted {
             input: Input::Accepted {
                 link: id,
                 peer: Some(peer.ip().to_canonical()),
             },
             handle,
-        })
-        .await;
+        });
         link.run::<R, _>(transport).await;
     }
 }

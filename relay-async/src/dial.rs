@@ -25,15 +25,15 @@ pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Ar
         Endpoint::WebSocket(url) => {
             match Box::pin(open_websocket::<R>(url, &route, &context)).await {
                 Ok(websocket) => {
-                    link.report(Input::Opened { link: id }).await;
+                    link.report(Input::Opened { link: id });
                     link.run::<R, _>(Box::new(websocket)).await;
                 }
-                Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
+                Err(why) => link.report(Input::OpenFailed { link: id, why }),
             }
         }
         Endpoint::Stream(to) => match Box::pin(connect::<R>(&route, &context)).await {
             Ok(socket) => {
-                link.report(Input::Opened { link: id }).await;
+                link.report(Input::Opened { link: id });
                 let tls = match to.is_tls() {
                     true => OnRequest::Never,
                     false => OnRequest::Client(to.host().to_owned()),
@@ -41,7 +41,7 @@ pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Ar
                 let stream = ByteStream::<R>::new(socket, tls, Arc::clone(&context));
                 link.run::<R, _>(Box::new(stream)).await;
             }
-            Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
+            Err(why) => link.report(Input::OpenFailed { link: id, why }),
         },
     }
 }

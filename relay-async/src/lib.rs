@@ -105,8 +105,10 @@
 mod accept;
 mod buffered;
 mod context;
+mod conversation;
 mod dial;
 mod driver;
+mod engine;
 #[cfg(feature = "futures-io")]
 mod futures_io;
 mod happy_eyeballs;
