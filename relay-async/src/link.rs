@@ -149,8 +149,7 @@ impl Link {
         };
         self.report(Input::Closed { link: self.id, why });
         if let Some(transport) = transport {
-            let draining = async move { drain(&mut transport.into_socket()).await };
-            Box::pin(timeout::<C, _>(self.close_timeout, draining)).await;
+            Box::pin(timeout::<C, _>(self.close_timeout, transport.drain())).await;
         }
     }
 

@@ -3,7 +3,6 @@ use crate::{
     conversation::{BATCH_BYTES, FRAMES_PER_BATCH},
     test_clock::TestClock,
 };
-use futures_util::io::Cursor;
 use std::{
     collections::VecDeque,
     sync::Mutex,
@@ -29,8 +28,6 @@ struct Counting {
 }
 
 impl Transport for Counting {
-    type Socket = Cursor<Vec<u8>>;
-
     fn poll_frame(&mut self, _: &mut Context<'_>, limit: usize) -> Poll<Result<Frame, Closure>> {
         let mut calls = self.counts.0.lock().unwrap();
         match calls.waiting.pop_front() {
@@ -72,9 +69,7 @@ impl Transport for Counting {
         Ok(self)
     }
 
-    fn into_socket(self) -> Self::Socket {
-        Cursor::default()
-    }
+    async fn drain(self) {}
 }
 
 /// Passes on what it hears.
