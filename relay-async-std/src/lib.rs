@@ -1,7 +1,7 @@
 //! Runs the machines of [`relay_proto`] on async-std.
 //!
-//! A machine is pure: it has neither socket nor clock. [`spawn`] lends it both. One task, the hub, owns the
-//! machine and the [`Application`] behind it; every link has a task of its own that reads and writes.
+//! A machine is pure: it has neither socket nor clock. [`spawn`] lends it both. Every link has a
+//! task of its own that reads, runs the machine and the [`Application`] behind it, and writes; another serves commands and the clock.
 //! This crate fills a runtime in; the driver itself, and what a machine can rely on, is [`relay_async`].
 //!
 //! ```

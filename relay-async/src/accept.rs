@@ -3,17 +3,18 @@
 use crate::{
     Runtime, TlsAcceptor,
     context::Context,
-    link::{self, Fact},
+    link::{self, Fact, Reports},
     runtime::{sleep, timeout},
-    transport::{ByteStream, OnRequest, Transport, WebSocket},
+    transport::{ByteStream, OnRequest, Transport},
+    websocket::{self, WebSocket},
 };
-use futures_util::AsyncWriteExt;
+use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use relay_proto::Input;
 use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, tls::StreamTls};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     select,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 /// What a listener expects of a connection.
@@ -27,7 +28,7 @@ pub(crate) enum Kind {
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) kind: Kind,
-    pub(crate) facts: mpsc::Sender<Fact>,
+    pub(crate) reports: Reports,
     pub(crate) context: Arc<Context>,
     /// Turns true, or loses its sender, when the hub ends.
     pub(crate) ending: watch::Receiver<bool>,
@@ -63,7 +64,7 @@ pub(crate) async fn accept<R: Runtime>(listener: R::Listener, door: Door) {
 
 /// A connection that is about to become a link.
 enum Entered<R: Runtime> {
-    WebSocket(Box<WebSocket<R>>),
+    WebSocket(Box<WebSocket<R::Socket>>),
     Stream(Box<ByteStream<R>>),
 }
 
@@ -96,7 +97,7 @@ impl Door {
                 match self.kind.clone() {
                     Kind::WebSocket(tls) => {
                         let socket = secure::<R>(socket, tls).await?;
-                        let websocket = self.upgrade::<R>(socket).await?;
+                        let websocket = self.upgrade(socket).await?;
                         Ok(Entered::WebSocket(Box::new(websocket)))
                     }
                     Kind::Stream(tls) => {
@@ -125,16 +126,16 @@ impl Door {
         }
     }
 
-    /// The server's half of the opening handshake (RFC 6455, section 4.2).
-    ///
-    /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
-    async fn upgrade<R: Runtime>(&self, socket: R::Socket) -> io::Result<WebSocket<R>> {
+    /// Makes a WebSocket of a connection, or says why not to a client that asks for something else.
+    async fn upgrade<S>(&self, socket: S) -> io::Result<WebSocket<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let config = self.context.websocket_config();
         let origins = self.context.config.origins.clone();
-        match R::websocket_accept(socket, config, origins).await {
-            Ok(websocket) => Ok(WebSocket(websocket)),
+        match websocket::accept(socket, config, origins).await {
+            Ok(websocket) => Ok(websocket),
             Err((mut socket, error)) => {
-                // A client that asks for something else still gets an answer.
                 if let Some(answer) = fault::refusal(&error) {
                     socket.write_all(answer.as_bytes()).await?;
                     socket.flush().await?;
@@ -149,15 +150,14 @@ impl Door {
     async fn enter<R: Runtime>(self, peer: SocketAddr, transport: Box<impl Transport>) {
         let id = self.context.next_accepted();
         let close_timeout = self.context.config.close_timeout;
-        let (handle, link) = link::new(id, self.facts, close_timeout);
+        let (handle, link) = link::new(id, self.reports, close_timeout);
         link.report(Fact::Accepted {
             input: Input::Accepted {
                 link: id,
                 peer: Some(peer.ip().to_canonical()),
             },
             handle,
-        })
-        .await;
+        });
         link.run::<R, _>(transport).await;
     }
 }

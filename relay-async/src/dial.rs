@@ -6,14 +6,15 @@ use crate::{
     happy_eyeballs,
     link::Link,
     runtime::timeout,
-    transport::{ByteStream, OnRequest, WebSocket},
+    transport::{ByteStream, OnRequest},
+    websocket::{self, WebSocket},
 };
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use relay_proto::{
     Endpoint, Input, OpenError, WebSocketUrl,
     proxy::{Answer, Connect, ConnectError},
 };
-use relay_transport::{Route, fault, tls::server_name, websocket};
+use relay_transport::{Route, fault, tls::server_name, websocket::request};
 use rustls::ClientConfig;
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,15 +26,15 @@ pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Ar
         Endpoint::WebSocket(url) => {
             match Box::pin(open_websocket::<R>(url, &route, &context)).await {
                 Ok(websocket) => {
-                    link.report(Input::Opened { link: id }).await;
+                    link.report(Input::Opened { link: id });
                     link.run::<R, _>(Box::new(websocket)).await;
                 }
-                Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
+                Err(why) => link.report(Input::OpenFailed { link: id, why }),
             }
         }
         Endpoint::Stream(to) => match Box::pin(connect::<R>(&route, &context)).await {
             Ok(socket) => {
-                link.report(Input::Opened { link: id }).await;
+                link.report(Input::Opened { link: id });
                 let tls = match to.is_tls() {
                     true => OnRequest::Never,
                     false => OnRequest::Client(to.host().to_owned()),
@@ -41,7 +42,7 @@ pub(crate) async fn dial<R: Runtime>(link: Link, endpoint: Endpoint, context: Ar
                 let stream = ByteStream::<R>::new(socket, tls, Arc::clone(&context));
                 link.run::<R, _>(Box::new(stream)).await;
             }
-            Err(why) => link.report(Input::OpenFailed { link: id, why }).await,
+            Err(why) => link.report(Input::OpenFailed { link: id, why }),
         },
     }
 }
@@ -50,14 +51,14 @@ async fn open_websocket<R: Runtime>(
     url: &WebSocketUrl,
     route: &Route,
     context: &Context,
-) -> Result<WebSocket<R>, OpenError> {
+) -> Result<WebSocket<R::Socket>, OpenError> {
     let socket = connect::<R>(route, context).await?;
     let config = context.websocket_config();
     let failed = |error| fault::upgrade(url.to_string(), error);
-    let request = websocket::request(url, &context.config.headers).map_err(failed)?;
-    let upgrading = R::websocket_connect(socket, request, config);
+    let request = request(url, &context.config.headers).map_err(failed)?;
+    let upgrading = websocket::connect(socket, request, config);
     match timeout::<R, _>(context.config.connect_timeout, upgrading).await {
-        Some(websocket) => websocket.map(WebSocket).map_err(failed),
+        Some(websocket) => websocket.map_err(failed),
         None => Err(failed(timed_out().into())),
     }
 }

@@ -4,14 +4,16 @@ use crate::{
     Runtime,
     accept::{self, Door, Kind},
     context::Context,
-    hub::Hub,
-    link::Fact,
+    engine::Engine,
+    hub::{Hub, Sources},
+    link::{Hear, Reports},
+    storage::Store,
 };
 use futures_util::future::{AbortHandle, abortable};
 use relay_proto::{Application, Machine, Stopped, Time, storage::Storage};
 use relay_transport::{Config, tls::StreamTls};
 use rustls::ServerConfig;
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{convert::Infallible, fmt, marker::PhantomData, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A TLS server: see [`tls_acceptor`](crate::tls_acceptor).
@@ -21,9 +23,6 @@ pub(crate) type Command<M, A> = Box<dyn FnOnce(&mut M, &mut A, Time) + Send>;
 
 /// Calls that may wait for the hub; further callers wait their turn.
 const COMMANDS: usize = 64;
-
-/// Facts that may wait for the hub; links with more wait, and so do their peers.
-const FACTS: usize = 256;
 
 /// Runs `machine` and `application` on a task of their own and returns the handle to them.
 pub fn spawn<R, M, A>(machine: M, application: A, config: Config) -> Driver<R, M, A>
@@ -79,27 +78,29 @@ where
     A: Application<M>,
 {
     let (command, commands) = mpsc::channel(COMMANDS);
-    let (fact, facts) = mpsc::channel(FACTS);
+    let (tasks, alive) = mpsc::channel(1);
     let (stage, ending) = watch::channel(false);
     let context = Arc::new(Context::new(config));
+    let hub = Arc::new(Hub::new());
     let driver = Driver {
         commands: command,
-        facts: fact.downgrade(),
+        hub: Arc::<Hub<R, M, A>>::clone(&hub),
+        alive: tasks.downgrade(),
         context: Arc::clone(&context),
         ending,
         runtime: PhantomData,
     };
     let application = make(&driver);
-    let hub = Hub::<R, M, A>::new(
-        machine,
-        application,
+    let reports = Reports::new(Arc::<Hub<R, M, A>>::clone(&hub), tasks);
+    let (storage, stored) = Store::new(storage);
+    let engine = Engine::new(machine, application, reports, storage, context);
+    let sources = Sources {
         commands,
-        (fact, facts),
+        stored,
+        alive,
         stage,
-        storage,
-        context,
-    );
-    R::spawn(hub.run());
+    };
+    R::spawn(hub.run(engine, sources));
     driver
 }
 
@@ -108,7 +109,8 @@ where
 /// Dropping it does not end the machine: see [`Application::handle_abandoned`].
 pub struct Driver<R, M, A> {
     commands: mpsc::Sender<Command<M, A>>,
-    facts: mpsc::WeakSender<Fact>,
+    hub: Arc<dyn Hear>,
+    alive: mpsc::WeakSender<Infallible>,
     context: Arc<Context>,
     ending: watch::Receiver<bool>,
     runtime: PhantomData<R>,
@@ -118,7 +120,8 @@ impl<R, M, A> Clone for Driver<R, M, A> {
     fn clone(&self) -> Self {
         Self {
             commands: self.commands.clone(),
-            facts: self.facts.clone(),
+            hub: Arc::clone(&self.hub),
+            alive: self.alive.clone(),
             context: Arc::clone(&self.context),
             ending: self.ending.clone(),
             runtime: PhantomData,
@@ -178,15 +181,15 @@ impl<R: Runtime, M: Machine + 'static, A: 'static> Driver<R, M, A> {
     }
 
     fn listen(&self, listener: R::Listener, kind: Kind) -> Listening {
-        let facts = self.facts.clone();
+        let (hub, alive) = (Arc::clone(&self.hub), self.alive.clone());
         let context = Arc::clone(&self.context);
         let ending = self.ending.clone();
         let accepting = async move {
             // None: the machine has ended already.
-            if let Some(facts) = facts.upgrade() {
+            if let Some(alive) = alive.upgrade() {
                 let door = Door {
                     kind,
-                    facts,
+                    reports: Reports::new(hub, alive),
                     context,
                     ending,
                 };

@@ -1,69 +1,121 @@
-//! The loop around the pump: one task that owns machine and application.
+//! Who works on the engine: whoever has news for it. A link's task that has read frames has the machine answer them there and then,
+//! without waking another task; where somebody is at work already, the news is left there. The hub has a task of its own for
+//! what comes from elsewhere: commands, the alarm, the storage, and work that takes long.
 
 use crate::{
     Runtime,
-    context::Context,
-    dial::dial,
     driver::Command,
-    link::{self, Fact, Handle},
-    storage::Store,
+    engine::{Engine, News, Turn},
+    link::{Fact, Hear},
 };
-use futures_util::future::{AbortHandle, abortable};
-use relay_proto::{
-    Action, Application, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time,
-    storage::Storage,
-};
-use relay_transport::FAR;
+use relay_proto::{Application, Input, Machine};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::poll_fn,
-    marker::PhantomData,
+    collections::VecDeque,
+    convert::Infallible,
+    future::{pending, poll_fn},
+    mem,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Instant,
 };
 use tokio::{
     select,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
 };
 
-/// Steps of the machine between two chances for the other tasks of the runtime.
-const STEPS_PER_TURN: usize = 256;
+/// Pieces of news that one task works on before it goes back to its own business and leaves the others to the hub's task.
+const NEWS_PER_TURN: usize = 64;
 
 pub(crate) struct Hub<R, M, A> {
-    pump: Pump<M>,
-    application: A,
-    /// The machine's time zero.
-    epoch: Instant,
-    commands: mpsc::Receiver<Command<M, A>>,
-    facts: mpsc::Receiver<Fact>,
-    /// What new links report to.
-    reports: mpsc::Sender<Fact>,
-    links: BTreeMap<LinkId, Entry>,
-    /// The links whose read limit is to be asked for again: those something has happened on, and those
-    /// the machine does not read from now. A limit that changes otherwise is seen with the next frame.
-    unsettled: BTreeSet<LinkId>,
-    /// False while the machine runs, then true; gone when the last link is.
-    stage: watch::Sender<bool>,
-    storage: Store,
-    context: Arc<Context>,
-    runtime: PhantomData<R>,
+    inbox: Mutex<Inbox<M, A>>,
+    /// Locked by whoever has made the inbox busy, so it is hardly ever waited for. None once the hub has ended.
+    engine: Mutex<Option<Engine<R, M, A>>>,
+    /// Has the hub's task look at the inbox.
+    call: Notify,
 }
 
-struct Entry {
-    handle: Handle,
-    /// Stops the opening; none once the link is open.
-    opening: Option<AbortHandle>,
-    /// TLS is being started: what was read in clear does not count.
-    securing: bool,
+struct Inbox<M, A> {
+    /// What came while somebody was at work.
+    news: VecDeque<News<M, A>>,
+    /// Somebody is at work, or the hub's task is about to be.
+    busy: bool,
+    state: State,
+    /// When the hub's task wakes the machine, at the latest.
+    alarm: Option<Instant>,
 }
 
-/// Where a run of steps has come to.
-enum Turn {
-    Waiting(Option<Deadline>),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    /// The hub's task is to go on with the work.
     Unfinished,
+    /// The machine has finished, or somebody's work on it has panicked.
     Finished,
+    /// The hub has ended.
+    Gone,
+}
+
+/// What comes to the hub's task.
+pub(crate) struct Sources<M, A> {
+    pub(crate) commands: mpsc::Receiver<Command<M, A>>,
+    /// Answers of the storage.
+    pub(crate) stored: mpsc::UnboundedReceiver<Input>,
+    /// Ends when the last task of the hub has.
+    pub(crate) alive: mpsc::Receiver<Infallible>,
+    /// False while the machine runs, then true; gone when the last link is.
+    pub(crate) stage: watch::Sender<bool>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic at work ends the hub by other means.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<R, M, A> Hub<R, M, A> {
+    /// Without an engine yet, which is made with what reports to the hub.
+    pub(crate) fn new() -> Self {
+        let inbox = Inbox {
+            news: VecDeque::new(),
+            busy: true,
+            state: State::Unfinished,
+            alarm: None,
+        };
+        Self {
+            inbox: Mutex::new(inbox),
+            engine: Mutex::new(None),
+            call: Notify::new(),
+        }
+    }
+
+    /// Whoever is at work leaves it to the hub's task.
+    fn hand_over(&self, state: State) {
+        let mut inbox = lock(&self.inbox);
+        if inbox.state != State::Gone {
+            inbox.state = state;
+        }
+        drop(inbox);
+        self.call.notify_one();
+    }
+
+    /// Whoever is at work rests, unless there is more news.
+    fn rest(&self, until: Option<Instant>) -> Option<News<M, A>> {
+        let mut inbox = lock(&self.inbox);
+        if let Some(news) = inbox.news.pop_front() {
+            return Some(news);
+        }
+        // What came in a rush leaves no memory behind.
+        inbox.news = VecDeque::new();
+        inbox.busy = false;
+        // Most deadlines move with every frame, to a later time. An alarm that rings too early is set again then.
+        let earlier = until.filter(|at| inbox.alarm.is_none_or(|rings| *at < rings));
+        if earlier.is_some() {
+            inbox.alarm = earlier;
+            drop(inbox);
+            self.call.notify_one();
+        }
+        None
+    }
 }
 
 impl<R, M, A> Hub<R, M, A>
@@ -72,256 +124,168 @@ where
     M: Machine + Send + 'static,
     A: Application<M>,
 {
-    pub(crate) fn new(
-        machine: M,
-        application: A,
-        commands: mpsc::Receiver<Command<M, A>>,
-        (reports, facts): (mpsc::Sender<Fact>, mpsc::Receiver<Fact>),
-        stage: watch::Sender<bool>,
-        storage: Option<Box<dyn Storage>>,
-        context: Arc<Context>,
-    ) -> Self {
-        Self {
-            pump: Pump::new(machine),
-            application,
-            epoch: R::now(),
-            commands,
-            facts,
-            reports,
-            links: BTreeMap::new(),
-            unsettled: BTreeSet::new(),
-            stage,
-            storage: Store::new(storage),
-            context,
-            runtime: PhantomData,
+    /// Has the machine hear of it: now, or soon from whoever is at work.
+    fn take(&self, news: News<M, A>) {
+        let mut inbox = lock(&self.inbox);
+        // Once the hub has ended nobody rests any more, and nobody works.
+        let has_ended = inbox.state == State::Gone;
+        if inbox.busy && !has_ended {
+            inbox.news.push_back(news);
+            return;
+        }
+        inbox.busy = true;
+        // What it holds may be a link, which is not to be dropped under the lock.
+        drop(inbox);
+        if !has_ended {
+            self.work(news);
         }
     }
 
-    pub(crate) async fn run(mut self) {
-        let mut alarm = pin!(R::sleep_until(self.epoch));
-        // When it rings; none once it has.
+    /// Works on this and on what comes meanwhile, within bounds. For whoever has made the inbox busy.
+    fn work(&self, news: News<M, A>) {
+        let unless_it_panics = OnPanic(|| self.hand_over(State::Finished));
+        let mut engine = lock(&self.engine);
+        let mut news = Some(news);
+        for turns_left in (0..NEWS_PER_TURN).rev() {
+            let (Some(engine), Some(next)) = (engine.as_mut(), news.take()) else {
+                break;
+            };
+            match engine.work(next) {
+                Turn::Waiting(_) if turns_left == 0 => self.hand_over(State::Unfinished),
+                Turn::Waiting(until) => news = self.rest(until),
+                Turn::Unfinished => {
+                    self.hand_over(State::Unfinished);
+                    break;
+                }
+                Turn::Finished => {
+                    self.hand_over(State::Finished);
+                    break;
+                }
+            }
+        }
+        drop(engine);
+        mem::forget(unless_it_panics);
+    }
+
+    /// Runs the hub to its end.
+    pub(crate) async fn run(self: Arc<Self>, engine: Engine<R, M, A>, sources: Sources<M, A>) {
+        *lock(&self.engine) = Some(engine);
+        // Also where this task is dropped with its runtime, or panics.
+        let ending = Ending(self);
+        let Sources {
+            mut commands,
+            mut stored,
+            mut alive,
+            stage,
+        } = sources;
+        ending.0.attend(&mut commands, &mut stored).await;
+        drop(commands);
+        let storage = ending.0.end().map(Engine::end);
+        stage.send_replace(true);
+        // Every task of this hub has it for as long as it lives; each ends within its timeout.
+        while alive.recv().await.is_some() {}
+        if let Some(storage) = storage {
+            storage.close().await;
+        }
+        drop(stage);
+    }
+
+    async fn attend(
+        &self,
+        commands: &mut mpsc::Receiver<Command<M, A>>,
+        stored: &mut mpsc::UnboundedReceiver<Input>,
+    ) {
+        let mut alarm = pin!(None);
         let mut alarm_at = None;
         let mut abandoned = false;
         loop {
-            let deadline = match self.turn() {
-                Turn::Waiting(deadline) => deadline,
-                Turn::Unfinished => {
+            let (state, rings) = {
+                let mut inbox = lock(&self.inbox);
+                let state = inbox.state;
+                if state == State::Unfinished {
+                    inbox.state = State::Running;
+                }
+                (state, inbox.alarm)
+            };
+            match state {
+                State::Running => {}
+                State::Unfinished => {
+                    self.work(News::Nothing);
                     yield_now().await;
                     continue;
                 }
-                Turn::Finished => break,
-            };
-            self.settle();
-            if let Some(deadline) = deadline {
-                let at = self.instant(deadline.at);
-                // Most deadlines move with every frame, to a later time. An alarm that rings too early is set again then.
-                if alarm_at.is_none_or(|rings| at < rings) {
-                    alarm.set(R::sleep_until(at));
-                    alarm_at = Some(at);
-                }
+                State::Finished | State::Gone => break,
             }
+            if alarm_at != rings {
+                alarm.set(rings.map(R::sleep_until));
+                alarm_at = rings;
+            }
+            let ringing = async {
+                match alarm.as_mut().as_pin_mut() {
+                    Some(alarm) => alarm.await,
+                    None => pending().await,
+                }
+            };
             select! {
-                command = self.commands.recv(), if !abandoned => match command {
-                    Some(command) => self.command(command),
+                biased;
+                () = self.call.notified() => {}
+                () = ringing => {
+                    lock(&self.inbox).alarm = None;
+                    self.take(News::Nothing);
+                }
+                Some(input) = stored.recv() => self.take(News::Fact(Fact::Other(input))),
+                command = commands.recv(), if !abandoned => match command {
+                    Some(command) => self.take(News::Command(command)),
                     None => {
                         abandoned = true;
-                        self.command(|machine, application, now| {
+                        self.take(News::Command(Box::new(|machine, application, now| {
                             application.handle_abandoned(machine, now);
-                        });
+                        })));
                     }
                 },
-                Some(fact) = self.facts.recv() => self.learn(fact),
-                stored = self.storage.stored() => self.tell(stored),
-                () = alarm.as_mut(), if deadline.is_some() => alarm_at = None,
-            }
-        }
-        self.end().await;
-    }
-
-    /// Lets the machine work until it waits, within bounds.
-    fn turn(&mut self) -> Turn {
-        // Asked once, since to ask costs about as much as a step.
-        let mut now = self.now();
-        for _ in 0..STEPS_PER_TURN {
-            match self.pump.step(now) {
-                Step::Perform(action) => self.perform(action),
-                Step::Deliver(event) => {
-                    self.command(|machine, application, now| {
-                        application.handle_event(machine, now, event);
-                    });
-                    now = self.now();
-                }
-                Step::Wait { until } => return Turn::Waiting(until),
-                Step::Finished => return Turn::Finished,
-            }
-        }
-        Turn::Unfinished
-    }
-
-    fn perform(&mut self, action: Action) {
-        match action {
-            Action::Open { link, endpoint } => {
-                let close_timeout = self.context.config.close_timeout;
-                let (handle, task) = link::new(link, self.reports.clone(), close_timeout);
-                let (dialling, opening) =
-                    abortable(dial::<R>(task, endpoint, Arc::clone(&self.context)));
-                R::spawn(async {
-                    // The hub that aborts it has no need to be told.
-                    let _ = dialling.await;
-                });
-                let entry = Entry {
-                    handle,
-                    opening: Some(opening),
-                    securing: false,
-                };
-                self.links.insert(link, entry);
-            }
-            Action::Send { link, frame } => {
-                if let Some(entry) = self.links.get_mut(&link) {
-                    // Before the frame: what it says may be leave for the peer to send more at once.
-                    entry.handle.allow(self.pump.machine().read_limit(link));
-                    entry.handle.send(frame);
-                    self.unsettled.insert(link);
-                }
-            }
-            Action::StartTls { link } => {
-                if let Some(entry) = self.links.get_mut(&link) {
-                    entry.handle.allow(self.pump.machine().read_limit(link));
-                    entry.handle.start_tls();
-                    entry.securing = true;
-                }
-            }
-            Action::Close { link, code, reason } => match self.links.get(&link) {
-                Some(Entry {
-                    opening: Some(opening),
-                    ..
-                }) => {
-                    opening.abort();
-                    self.links.remove(&link);
-                    let why = OpenError::Abandoned;
-                    self.tell(Input::OpenFailed { link, why });
-                }
-                Some(entry) => entry.handle.close(code, reason),
-                None => {}
-            },
-            Action::Store { batch, writes } => self.storage.store(batch, writes),
-        }
-    }
-
-    /// Passes a fact on to the machine, unless it is about a link that is no more.
-    fn learn(&mut self, fact: Fact) {
-        match fact {
-            Fact::Accepted { input, handle } => {
-                if let Some(link) = input.link() {
-                    let entry = Entry {
-                        handle,
-                        opening: None,
-                        securing: false,
-                    };
-                    self.links.insert(link, entry);
-                    self.learn_input(link, input);
-                }
-            }
-            Fact::Frames { link, frames } => {
-                let Some(entry) = self.links.get_mut(&link) else {
-                    return;
-                };
-                entry.handle.count_received();
-                if entry.securing {
-                    return;
-                }
-                self.unsettled.insert(link);
-                let now = self.now();
-                for frame in frames {
-                    self.pump.handle_input(now, Input::Frame { link, frame });
-                }
-            }
-            Fact::Written { link, frames } => {
-                if self.links.contains_key(&link) {
-                    self.unsettled.insert(link);
-                    let now = self.now();
-                    for _ in 0..frames {
-                        self.pump.handle_input(now, Input::Written { link });
-                    }
-                }
-            }
-            Fact::Other(input) => {
-                if let Some(link) = input.link() {
-                    self.learn_input(link, input);
-                }
             }
         }
     }
+}
 
-    fn learn_input(&mut self, link: LinkId, input: Input) {
-        let Some(entry) = self.links.get_mut(&link) else {
-            return;
-        };
-        match &input {
-            Input::Opened { .. } => entry.opening = None,
-            Input::Secured { .. } => entry.securing = false,
-            Input::OpenFailed { .. } | Input::Closed { .. } => drop(self.links.remove(&link)),
-            _ => {}
-        }
-        self.unsettled.insert(link);
-        self.tell(input);
+impl<R, M, A> Hub<R, M, A> {
+    /// Takes no more news; the engine, the first time.
+    fn end(&self) -> Option<Engine<R, M, A>> {
+        let mut inbox = lock(&self.inbox);
+        inbox.state = State::Gone;
+        let news = mem::take(&mut inbox.news);
+        drop(inbox);
+        drop(news);
+        lock(&self.engine).take()
     }
+}
 
-    /// Tells the links how much the machine reads from them now.
-    fn settle(&mut self) {
-        let (machine, links) = (self.pump.machine(), &mut self.links);
-        self.unsettled.retain(|link| {
-            let open = links.get_mut(link).filter(|entry| entry.opening.is_none());
-            open.is_some_and(|entry| {
-                let limit = machine.read_limit(*link);
-                entry.handle.allow(limit);
-                limit == 0
-            })
-        });
+impl<R, M, A> Hear for Hub<R, M, A>
+where
+    R: Runtime,
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    fn hear(&self, fact: Fact) {
+        self.take(News::Fact(fact));
     }
+}
 
-    fn tell(&mut self, input: Input) {
-        self.pump.handle_input(self.now(), input);
+/// Ends the hub however its task ends.
+struct Ending<R, M, A>(Arc<Hub<R, M, A>>);
+
+impl<R, M, A> Drop for Ending<R, M, A> {
+    fn drop(&mut self) {
+        drop(self.0.end());
     }
+}
 
-    fn command(&mut self, command: impl FnOnce(&mut M, &mut A, Time)) {
-        let (now, application) = (self.now(), &mut self.application);
-        self.pump
-            .command(now, |machine, now| command(machine, application, now));
-    }
+/// Does this when it is dropped, which happens only in a panic.
+struct OnPanic<F: FnMut()>(F);
 
-    fn now(&self) -> Time {
-        Time::ZERO.after(R::now().duration_since(self.epoch))
-    }
-
-    fn instant(&self, time: Time) -> Instant {
-        self.epoch + time.since(Time::ZERO).min(FAR)
-    }
-
-    /// Refuses calls, closes what is open, and waits for that.
-    async fn end(self) {
-        let Self {
-            mut facts,
-            reports,
-            commands,
-            application,
-            links,
-            stage,
-            storage,
-            ..
-        } = self;
-        drop((commands, application));
-        stage.send_replace(true);
-        for entry in links.values() {
-            if let Some(opening) = &entry.opening {
-                opening.abort();
-            }
-        }
-        drop((links, reports));
-        // Every task of this hub holds a sender for as long as it lives; each ends within its timeout.
-        while facts.recv().await.is_some() {}
-        storage.close().await;
-        drop(stage);
+impl<F: FnMut()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        self.0();
     }
 }
 

@@ -1,9 +1,10 @@
 //! Runs the machines of [`relay_proto`] on any async runtime.
 //!
 //! For those who bring a runtime; programs use `relay-tokio`, `relay-smol` or `relay-async-std`, which are this crate with
-//! a [`Runtime`] filled in, and find here what their handles do. One task, the hub, owns the machine and the
-//! [`Application`] behind it; every link has a task of its own that reads and writes. This crate knows WebSockets, TLS and
-//! TCP, and no protocol above them.
+//! a [`Runtime`] filled in, and find here what their handles do. Every link has a task of its own that
+//! reads, runs the machine and the [`Application`] behind it, and writes: a frame is answered without another task being
+//! woken. One task more, the hub's, does so for commands, the clock and the storage. Who finds somebody at work leaves the news
+//! there, so the machine sees one thing after the other. This crate knows WebSockets, TLS and TCP, and no protocol above them.
 //!
 //! A runtime is a type with a few functions. Where its sockets are those of futures-io, this is all it takes:
 //!
@@ -98,15 +99,17 @@
 //!
 //! # What is below
 //!
-//! The channels are those of `tokio::sync`, which need no runtime and say so; the crate `tokio` is therefore among the
-//! dependencies on every runtime, with its features `sync` and `macros` and nothing else: no reactor, no executor, no timer.
-//! The alternative was five crates in its place, with their own `select!`.
+//! WebSockets are those of tungstenite, which knows no runtime either. The channels are those of `tokio::sync`, which need none
+//! and say so; the crate `tokio` is therefore among the dependencies on every runtime, with its features `sync` and `macros` and
+//! nothing else: no reactor, no executor, no timer. The alternative was five crates in its place, with their own `select!`.
 
 mod accept;
 mod buffered;
 mod context;
+mod conversation;
 mod dial;
 mod driver;
+mod engine;
 #[cfg(feature = "futures-io")]
 mod futures_io;
 mod happy_eyeballs;
@@ -121,8 +124,8 @@ mod storage;
 #[cfg(test)]
 mod test_clock;
 mod transport;
+mod websocket;
 
-pub use buffered::Buffered;
 pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_storing, spawn_with};
 #[cfg(feature = "futures-io")]
 pub use futures_io::FuturesIo;

@@ -2,35 +2,15 @@
 
 use crate::{
     Clock,
+    conversation::{Conversation, READ_AHEAD},
     orders::{self, Giver, Leave, Order, Taker},
     runtime::{sleep, timeout},
     transport::Transport,
 };
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use relay_proto::{CloseCode, Closure, Frame, Input, LinkId};
-use std::{
-    future::poll_fn,
-    sync::Mutex,
-    task::{Poll, ready},
-    time::Duration,
-};
-use tokio::{
-    select,
-    sync::{Notify, mpsc},
-};
-
-/// How many batches of frames of one link may be on their way to the machine at once.
-///
-/// It hides the time a batch takes to get there. A machine that says zero to `read_limit` may still be
-/// given this many batches less one, which were read before.
-const READ_AHEAD: u64 = 4;
-
-/// A batch with this many bytes is complete. Small frames that have arrived together travel together, so that waking the hub is
-/// paid for once; a large one travels alone.
-const BATCH_BYTES: usize = 16 * 1024;
-
-/// And so is one with this many frames, since every frame costs memory, whatever is in it.
-const FRAMES_PER_BATCH: usize = 64;
+use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
+use tokio::{select, sync::mpsc};
 
 /// What a link, or the task that opens it, reports to the hub.
 pub(crate) enum Fact {
@@ -47,6 +27,25 @@ pub(crate) enum Fact {
 impl From<Input> for Fact {
     fn from(input: Input) -> Self {
         Self::Other(input)
+    }
+}
+
+/// Somebody facts are reported to.
+pub(crate) trait Hear: Send + Sync {
+    fn hear(&self, fact: Fact);
+}
+
+/// How links, and tasks that open or accept them, reach the hub, which at its end waits for all of them.
+#[derive(Clone)]
+pub(crate) struct Reports {
+    hub: Arc<dyn Hear>,
+    /// Shows that there is somebody to wait for; nothing is ever sent.
+    _alive: mpsc::Sender<Infallible>,
+}
+
+impl Reports {
+    pub(crate) fn new(hub: Arc<dyn Hear>, alive: mpsc::Sender<Infallible>) -> Self {
+        Self { hub, _alive: alive }
     }
 }
 
@@ -91,17 +90,13 @@ impl Handle {
 /// The task's end of a link.
 pub(crate) struct Link {
     id: LinkId,
-    orders: Taker,
-    facts: mpsc::Sender<Fact>,
+    pub(crate) orders: Taker,
+    reports: Reports,
     close_timeout: Duration,
 }
 
 /// Both ends of a link.
-pub(crate) fn new(
-    id: LinkId,
-    facts: mpsc::Sender<Fact>,
-    close_timeout: Duration,
-) -> (Handle, Link) {
+pub(crate) fn new(id: LinkId, reports: Reports, close_timeout: Duration) -> (Handle, Link) {
     let (giver, taker) = orders::new();
     let handle = Handle {
         orders: giver,
@@ -111,14 +106,14 @@ pub(crate) fn new(
     let link = Link {
         id,
         orders: taker,
-        facts,
+        reports,
         close_timeout,
     };
     (handle, link)
 }
 
 /// How a conversation came to its end.
-enum End {
+pub(crate) enum End {
     /// It goes on with TLS.
     StartTls,
     /// The machine, or the end of the hub, asks for it.
@@ -133,8 +128,8 @@ impl Link {
     }
 
     /// Reports a fact; does nothing once the hub has ended.
-    pub(crate) async fn report(&self, fact: impl Into<Fact>) {
-        let _ = self.facts.send(fact.into()).await;
+    pub(crate) fn report(&self, fact: impl Into<Fact>) {
+        self.reports.hub.hear(fact.into());
     }
 
     /// Runs the link to its end, including the closing handshake, and reports [`Input::Closed`].
@@ -152,10 +147,9 @@ impl Link {
             ended = ended => ended,
             () = overdue => (Closure::Local, None),
         };
-        self.report(Input::Closed { link: self.id, why }).await;
+        self.report(Input::Closed { link: self.id, why });
         if let Some(transport) = transport {
-            let draining = async move { drain(&mut transport.into_socket()).await };
-            Box::pin(timeout::<C, _>(self.close_timeout, draining)).await;
+            Box::pin(timeout::<C, _>(self.close_timeout, transport.drain())).await;
         }
     }
 
@@ -195,7 +189,7 @@ impl Link {
             secured = transport.start_tls() => secured,
         };
         if secured.is_ok() {
-            self.report(Input::Secured { link: self.id }).await;
+            self.report(Input::Secured { link: self.id });
         }
         secured
     }
@@ -206,165 +200,18 @@ impl Link {
         transport: &mut T,
         handed_up: &mut u64,
     ) -> End {
-        // Both halves run in this one task and hold the lock only while they poll, so it is never contended.
-        let transport = Mutex::new(transport);
-        let pinged = Notify::new();
-        let half = Half {
-            link: self,
-            transport: &transport,
-            pinged: &pinged,
+        let mut conversation = Conversation::new(self, transport, handed_up);
+        let unwritten = match poll_fn(|context| conversation.poll(context)).await {
+            Ok(end) => return end,
+            Err(why) => why,
         };
-        let writing = async {
-            match half.write().await {
-                Ok(asked) => asked,
-                Err(why) => {
-                    // A peer that hangs up has often said why; what it said is still to be read.
-                    sleep::<C>(self.close_timeout).await;
-                    End::Broken(why)
-                }
-            }
-        };
-        select! {
-            biased;
-            end = writing => end,
-            why = half.read(handed_up) => End::Broken(why),
+        // A peer that hangs up has often said why; what it said is still to be read.
+        let listening = poll_fn(|context| conversation.poll(context));
+        let heard = Box::pin(timeout::<C, _>(self.close_timeout, listening)).await;
+        match heard {
+            Some(Ok(end)) => end,
+            Some(Err(_)) | None => End::Broken(unwritten),
         }
-    }
-}
-
-type Shared<'a, T> = Mutex<&'a mut T>;
-
-/// Polls the transport under its lock.
-async fn with<T, R>(
-    transport: &Shared<'_, T>,
-    mut poll: impl FnMut(&mut T, &mut std::task::Context<'_>) -> Poll<R>,
-) -> R {
-    poll_fn(|context| {
-        let mut transport = transport
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        poll(&mut transport, context)
-    })
-    .await
-}
-
-/// What reading and writing share.
-struct Half<'a, T> {
-    link: &'a Link,
-    transport: &'a Shared<'a, T>,
-    pinged: &'a Notify,
-}
-
-impl<T: Transport> Half<'_, T> {
-    /// Carries out orders; flushes once for all that wait.
-    async fn write(&self) -> Result<End, Closure> {
-        loop {
-            let orders = select! {
-                orders = poll_fn(|context| self.link.orders.poll_orders(context)) => match orders {
-                    Some(orders) => orders,
-                    None => return Ok(End::Asked {
-                        code: CloseCode::GOING_AWAY,
-                        reason: String::new(),
-                    }),
-                },
-                // The transport has queued a pong by itself; nothing but a flush sends it.
-                () = self.pinged.notified() => Vec::new(),
-            };
-            let mut written = 0;
-            let mut asked = None;
-            for order in orders {
-                match order {
-                    Order::Send(frame) => {
-                        self.send(frame).await?;
-                        written += 1;
-                    }
-                    Order::StartTls => {
-                        // What may be behind it, an order to close, has been announced as well.
-                        asked = Some(End::StartTls);
-                        break;
-                    }
-                    Order::Close { code, reason } => {
-                        asked = Some(End::Asked { code, reason });
-                        break;
-                    }
-                }
-            }
-            with(self.transport, |transport, context| {
-                transport.poll_flush(context)
-            })
-            .await?;
-            if written > 0 {
-                let (link, frames) = (self.link.id, written);
-                self.link.report(Fact::Written { link, frames }).await;
-            }
-            if let Some(asked) = asked {
-                return Ok(asked);
-            }
-        }
-    }
-
-    /// Gives the transport a frame as soon as it takes one.
-    async fn send(&self, frame: Frame) -> Result<(), Closure> {
-        let mut frame = Some(frame);
-        with(self.transport, |transport, context| {
-            ready!(transport.poll_ready(context))?;
-            Poll::Ready(match frame.take() {
-                Some(frame) => transport.start_send(frame),
-                None => Ok(()),
-            })
-        })
-        .await
-    }
-
-    /// Hands up frames as far as the hub allows, until the peer or the transport ends the link.
-    async fn read(&self, handed_up: &mut u64) -> Closure {
-        loop {
-            let read = with(self.transport, |transport, context| {
-                let Leave { limit, batches } = self.link.orders.leave(context);
-                if limit == 0 || *handed_up >= batches {
-                    return Poll::Pending;
-                }
-                transport
-                    .poll_frame(context, limit)
-                    .map_ok(|frame| (frame, limit))
-            });
-            let mut frames = Vec::new();
-            let end = match read.await {
-                Ok((first, limit)) => self.gather(first, limit, &mut frames).await,
-                Err(why) => Some(why),
-            };
-            if frames.iter().any(|frame| matches!(frame, Frame::Ping(_))) {
-                self.pinged.notify_one();
-            }
-            if !frames.is_empty() {
-                let link = self.link.id;
-                self.link.report(Fact::Frames { link, frames }).await;
-                *handed_up += 1;
-            }
-            if let Some(why) = end {
-                return why;
-            }
-        }
-    }
-
-    /// Puts behind the first frame what has arrived with it, up to the end of the link or of the batch.
-    async fn gather(&self, first: Frame, limit: usize, frames: &mut Vec<Frame>) -> Option<Closure> {
-        let mut bytes = first.len();
-        frames.push(first);
-        while bytes < BATCH_BYTES && frames.len() < FRAMES_PER_BATCH {
-            let next = with(self.transport, |transport, context| {
-                Poll::Ready(transport.poll_frame(context, limit))
-            });
-            match next.await {
-                Poll::Ready(Ok(frame)) => {
-                    bytes += frame.len();
-                    frames.push(frame);
-                }
-                Poll::Ready(Err(why)) => return Some(why),
-                Poll::Pending => break,
-            }
-        }
-        None
     }
 }
 

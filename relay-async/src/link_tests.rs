@@ -1,9 +1,11 @@
 use super::*;
-use crate::test_clock::TestClock;
-use futures_util::io::Cursor;
+use crate::{
+    conversation::{BATCH_BYTES, FRAMES_PER_BATCH},
+    test_clock::TestClock,
+};
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::Mutex,
     task::{Context, Poll},
 };
 
@@ -26,8 +28,6 @@ struct Counting {
 }
 
 impl Transport for Counting {
-    type Socket = Cursor<Vec<u8>>;
-
     fn poll_frame(&mut self, _: &mut Context<'_>, limit: usize) -> Poll<Result<Frame, Closure>> {
         let mut calls = self.counts.0.lock().unwrap();
         match calls.waiting.pop_front() {
@@ -69,15 +69,22 @@ impl Transport for Counting {
         Ok(self)
     }
 
-    fn into_socket(self) -> Self::Socket {
-        Cursor::default()
+    async fn drain(self) {}
+}
+
+/// Passes on what it hears.
+struct Hearsay(mpsc::UnboundedSender<Fact>);
+
+impl Hear for Hearsay {
+    fn hear(&self, fact: Fact) {
+        self.0.send(fact).expect("somebody listens");
     }
 }
 
 struct Rig {
     counts: Counts,
     handle: Handle,
-    facts: mpsc::Receiver<Fact>,
+    facts: mpsc::UnboundedReceiver<Fact>,
     /// Of the fact that came last, what was not asked for yet.
     rest: VecDeque<Input>,
     link: Option<Link>,
@@ -104,8 +111,10 @@ impl Rig {
 }
 
 fn rig() -> Rig {
-    let (facts, received) = mpsc::channel(100);
-    let (handle, link) = new(LinkId::dialled(0), facts, Duration::from_millis(10));
+    let (facts, received) = mpsc::unbounded_channel();
+    let (alive, _) = mpsc::channel(1);
+    let reports = Reports::new(Arc::new(Hearsay(facts)), alive);
+    let (handle, link) = new(LinkId::dialled(0), reports, Duration::from_millis(10));
     Rig {
         counts: Counts::default(),
         handle,

@@ -5,6 +5,7 @@
 
 use relay_proto::{CloseCode, Frame};
 use std::{
+    collections::VecDeque,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -27,20 +28,25 @@ pub(crate) struct Leave {
 
 #[derive(Default)]
 struct Shared {
-    orders: Vec<Order>,
+    orders: VecDeque<Order>,
     leave: Leave,
     /// The end is ordered, behind what was sent before; or the hub is gone.
     closing: bool,
     hub_gone: bool,
     link_gone: bool,
-    /// Of the link's task, while it waits.
+    /// The link's task waits. While it does not, it looks for what is new by itself.
+    waiting: bool,
+    /// Of the link's task.
     waker: Option<Waker>,
 }
 
 impl Shared {
     /// Has the link look at what is new.
     fn wake(mut shared: MutexGuard<'_, Self>) {
-        let waker = shared.waker.take();
+        if !mem::take(&mut shared.waiting) {
+            return;
+        }
+        let waker = shared.waker.clone();
         drop(shared);
         if let Some(waker) = waker {
             waker.wake();
@@ -48,13 +54,10 @@ impl Shared {
     }
 
     fn wait(&mut self, context: &Context<'_>) {
-        let waker = context.waker();
-        if !self
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(waker))
-        {
-            self.waker = Some(waker.clone());
+        self.waiting = true;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => self.waker = Some(context.waker().clone()),
         }
     }
 }
@@ -83,7 +86,7 @@ impl Giver {
         }
         // Besides the order, which waits behind the frames before it, this starts the clock.
         shared.closing |= matches!(order, Order::Close { .. });
-        shared.orders.push(order);
+        shared.orders.push_back(order);
         Shared::wake(shared);
     }
 
@@ -99,34 +102,46 @@ impl Giver {
 impl Drop for Giver {
     fn drop(&mut self) {
         let mut shared = lock(&self.0);
+        // Nothing more may be read, and the end is ordered behind all the other orders.
+        shared.leave = Leave::default();
         (shared.hub_gone, shared.closing) = (true, true);
         Shared::wake(shared);
     }
 }
 
+/// What a link has been told.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// The orders not carried out yet.
+    pub(crate) orders: VecDeque<Order>,
+    pub(crate) leave: Leave,
+    /// There will be no more orders.
+    pub(crate) hub_gone: bool,
+}
+
 impl Taker {
-    /// Waits for orders and takes all there are; none once the hub is gone and its last orders are taken.
-    pub(crate) fn poll_orders(&self, context: &Context<'_>) -> Poll<Option<Vec<Order>>> {
+    /// Takes what is new.
+    pub(crate) fn take(&self, told: &mut Told) {
         let mut shared = lock(&self.0);
-        if !shared.orders.is_empty() {
-            Poll::Ready(Some(mem::take(&mut shared.orders)))
-        } else if shared.hub_gone {
-            Poll::Ready(None)
+        shared.waiting = false;
+        if told.orders.is_empty() {
+            // With its memory, so that none is left behind.
+            told.orders = mem::take(&mut shared.orders);
         } else {
-            shared.wait(context);
-            Poll::Pending
+            told.orders.append(&mut shared.orders);
         }
+        (told.leave, told.hub_gone) = (shared.leave, shared.hub_gone);
     }
 
-    /// What may be read now. The task is woken when it is something else; nothing may once the hub is gone.
-    pub(crate) fn leave(&self, context: &Context<'_>) -> Leave {
+    /// Waits for something new: pending until there is.
+    pub(crate) fn poll_new(&self, context: &Context<'_>, told: &Told) -> Poll<()> {
         let mut shared = lock(&self.0);
-        shared.wait(context);
-        if shared.hub_gone {
-            Leave::default()
-        } else {
-            shared.leave
+        let known = (told.leave, told.hub_gone);
+        if !shared.orders.is_empty() || (shared.leave, shared.hub_gone) != known {
+            return Poll::Ready(());
         }
+        shared.wait(context);
+        Poll::Pending
     }
 
     /// Waits for the order to close, or the end of the hub.

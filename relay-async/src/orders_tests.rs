@@ -25,39 +25,65 @@ fn poll<R>(poll: impl FnOnce(&Context<'_>) -> R) -> (R, Arc<Wakes>) {
     (poll(&Context::from_waker(&waker)), wakes)
 }
 
-fn taken(taker: &Taker) -> Poll<Option<usize>> {
-    let (orders, _) = poll(|context| taker.poll_orders(context));
-    orders.map(|orders| orders.map(|orders| orders.len()))
+/// The task has carried out everything and waits; the count of its waker.
+fn waits(taker: &Taker) -> (Told, Arc<Wakes>) {
+    let mut told = Told::default();
+    taker.take(&mut told);
+    told.orders.clear();
+    let (nothing, wakes) = poll(|context| taker.poll_new(context, &told));
+    assert!(nothing.is_pending());
+    (told, wakes)
 }
+
+fn count(wakes: &Wakes) -> usize {
+    wakes.0.load(Ordering::Relaxed)
+}
+
+const LEAVE: Leave = Leave {
+    limit: 7,
+    batches: 4,
+};
 
 #[test]
 fn a_task_that_waits_is_woken_once_for_many_orders() {
     let (giver, taker) = new();
-    let (nothing, wakes) = poll(|context| taker.poll_orders(context));
-    assert!(nothing.is_pending());
+    let (mut told, wakes) = waits(&taker);
     for _ in 0..3 {
         giver.order(frame());
     }
-    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-    assert_eq!(taken(&taker), Poll::Ready(Some(3)));
-    assert_eq!(taken(&taker), Poll::Pending);
+    assert_eq!(count(&wakes), 1);
+    taker.take(&mut told);
+    assert_eq!(told.orders.len(), 3);
+}
+
+#[test]
+fn a_task_at_work_is_not_woken_and_misses_nothing() {
+    let (giver, taker) = new();
+    let (mut told, wakes) = waits(&taker);
+    taker.take(&mut told);
+    giver.order(frame());
+    giver.allow(LEAVE);
+    assert_eq!(count(&wakes), 0);
+    let (new, _) = poll(|context| taker.poll_new(context, &told));
+    assert!(new.is_ready());
+    taker.take(&mut told);
+    assert!(told.leave == LEAVE);
+    giver.order(frame());
+    taker.take(&mut told);
+    assert_eq!(told.orders.len(), 2, "behind those not carried out yet");
 }
 
 #[test]
 fn leave_wakes_only_when_it_is_another() {
     let (giver, taker) = new();
-    let leave = Leave {
-        limit: 7,
-        batches: 4,
-    };
-    let (before, wakes) = poll(|context| taker.leave(context));
-    assert!(before == Leave::default());
-    giver.allow(leave);
-    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-    let (now, wakes) = poll(|context| taker.leave(context));
-    assert!(now == leave);
-    giver.allow(leave);
-    assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    let (told, wakes) = waits(&taker);
+    assert!(told.leave == Leave::default());
+    giver.allow(LEAVE);
+    assert_eq!(count(&wakes), 1);
+    let (told, wakes) = waits(&taker);
+    assert!(told.leave == LEAVE);
+    giver.allow(LEAVE);
+    assert_eq!(count(&wakes), 0);
 }
 
 #[test]
@@ -70,25 +96,27 @@ fn the_order_to_close_is_known_before_its_turn() {
         code: CloseCode::NORMAL,
         reason: String::new(),
     });
-    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(count(&wakes), 1);
     let (closing, _) = poll(|context| taker.poll_closing(context));
     assert!(closing.is_ready());
-    assert_eq!(taken(&taker), Poll::Ready(Some(2)));
+    let mut told = Told::default();
+    taker.take(&mut told);
+    assert_eq!(told.orders.len(), 2);
 }
 
 #[test]
 fn what_the_hub_ordered_last_comes_before_its_end() {
     let (giver, taker) = new();
-    giver.allow(Leave {
-        limit: 7,
-        batches: 4,
-    });
+    giver.allow(LEAVE);
+    let (mut told, wakes) = waits(&taker);
     giver.order(frame());
     drop(giver);
+    assert_eq!(count(&wakes), 1);
     assert!(poll(|context| taker.poll_closing(context)).0.is_ready());
-    assert!(poll(|context| taker.leave(context)).0 == Leave::default());
-    assert_eq!(taken(&taker), Poll::Ready(Some(1)));
-    assert_eq!(taken(&taker), Poll::Ready(None));
+    taker.take(&mut told);
+    assert!(told.leave == Leave::default());
+    assert!(told.hub_gone);
+    assert_eq!(told.orders.len(), 1);
 }
 
 #[test]

@@ -11,18 +11,13 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) struct Store {
     storage: Option<Box<dyn Storage>>,
     tell: mpsc::UnboundedSender<Input>,
-    told: mpsc::UnboundedReceiver<Input>,
 }
 
 impl Store {
-    pub(crate) fn new(storage: Option<Box<dyn Storage>>) -> Self {
-        // As many answers as the machine has batches under way, which it bounds.
+    /// And where its answers come: as many as the machine has batches under way, which it bounds.
+    pub(crate) fn new(storage: Option<Box<dyn Storage>>) -> (Self, mpsc::UnboundedReceiver<Input>) {
         let (tell, told) = mpsc::unbounded_channel();
-        Self {
-            storage,
-            tell,
-            told,
-        }
+        (Self { storage, tell }, told)
     }
 
     pub(crate) fn store(&mut self, batch: BatchId, writes: Vec<Write>) {
@@ -35,12 +30,6 @@ impl Store {
             Some(storage) => storage.store(writes, Box::new(on_stored)),
             None => on_stored(Err(StorageError::Absent)),
         }
-    }
-
-    /// The next answer. Cancel-safe.
-    pub(crate) async fn stored(&mut self) -> Input {
-        let told = self.told.recv().await;
-        told.expect("this side holds a sender, too")
     }
 
     /// Waits until the storage is closed.

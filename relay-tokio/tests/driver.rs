@@ -1,10 +1,14 @@
 //! The handle, the clock and the application, as far as they are this binding's own.
 
-use relay_proto::Time;
+use relay_proto::{Action, Deadline, Input, LinkId, Machine, Stopped, Time};
 use relay_testkit::Alarm;
-use relay_tokio::{Application, Config, Driver, spawn, spawn_with};
+use relay_tokio::{Application, Config, Driver, StreamTls, spawn, spawn_with};
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 
 fn ignore(_machine: &mut Alarm, _now: Time, _event: Time) {}
 
@@ -93,4 +97,58 @@ async fn an_application_comes_back_with_its_handle() {
         .await
         .unwrap();
     driver.finished().await;
+}
+
+/// Panics over the first frame.
+struct Faulty;
+
+impl Machine for Faulty {
+    type Event = ();
+
+    fn handle_input(&mut self, _now: Time, input: Input) {
+        assert!(!matches!(input, Input::Frame { .. }), "a fault, on purpose");
+    }
+
+    fn handle_timeout(&mut self, _now: Time) {}
+
+    fn deadline(&self) -> Option<Deadline> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        None
+    }
+
+    fn poll_event(&mut self) -> Option<()> {
+        None
+    }
+
+    fn read_limit(&self, _link: LinkId) -> usize {
+        1024
+    }
+
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_panics_over_a_frame_ends_with_all_its_links() {
+    let driver = spawn(
+        Faulty,
+        |_: &mut Faulty, _: Time, (): ()| {},
+        Config::default(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    driver.listen_stream(listener, StreamTls::None);
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut speaking = TcpStream::connect(address).await.unwrap();
+    speaking.write_all(b"!").await.unwrap();
+    let mut heard = Vec::new();
+    silent.read_to_end(&mut heard).await.unwrap();
+    assert!(heard.is_empty());
+    drop(silent);
+    driver.finished().await;
+    assert_eq!(driver.call(|_, _, _| ()).await, Err(Stopped));
 }

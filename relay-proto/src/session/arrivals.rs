@@ -8,8 +8,10 @@ use alloc::collections::VecDeque;
 pub(super) struct Arrivals {
     /// All frames up to this number are taken over.
     taken: u64,
-    /// The delivered ones behind it: whether each is taken over, the first of them never.
-    delivered: VecDeque<bool>,
+    /// So many are delivered behind it, the first of them not taken over.
+    waiting: usize,
+    /// Whether each of those is taken over, as far as the last that is: nothing where the owner keeps to the order.
+    early: VecDeque<bool>,
 }
 
 /// What a frame's number says.
@@ -28,13 +30,13 @@ impl Arrivals {
     }
 
     /// The number of the next frame to arrive.
-    pub(super) fn next(&self) -> u64 {
-        self.taken + self.delivered.len() as u64 + 1
+    pub(super) const fn next(&self) -> u64 {
+        self.taken + self.waiting as u64 + 1
     }
 
     /// How many frames are delivered and wait to be taken over, or for one before them that is not.
-    pub(super) fn waiting(&self) -> usize {
-        self.delivered.len()
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     pub(super) fn order(&self, seq: u64) -> Order {
@@ -47,27 +49,39 @@ impl Arrivals {
     }
 
     /// The next frame goes to the owner.
-    pub(super) fn deliver(&mut self) {
-        self.delivered.push_back(false);
+    pub(super) const fn deliver(&mut self) {
+        self.waiting += 1;
     }
 
     /// The owner has taken over this frame; one that was not delivered, or is taken over already, changes nothing.
     pub(super) fn take_over(&mut self, seq: u64) {
         let index = seq.checked_sub(self.taken + 1).map(usize::try_from);
-        if let Some(Ok(index)) = index
-            && let Some(taken) = self.delivered.get_mut(index)
-        {
-            *taken = true;
+        let Some(Ok(index)) = index else {
+            return;
+        };
+        if index >= self.waiting {
+            return;
         }
-        while self.delivered.front() == Some(&true) {
-            self.delivered.pop_front();
+        if index == 0 {
+            self.early.pop_front();
             self.taken += 1;
+            self.waiting -= 1;
+        } else {
+            if self.early.len() <= index {
+                self.early.resize(index + 1, false);
+            }
+            self.early[index] = true;
+        }
+        while self.early.front() == Some(&true) {
+            self.early.pop_front();
+            self.taken += 1;
+            self.waiting -= 1;
         }
     }
 
     /// Lets go of memory that holds nothing.
     pub(super) fn release(&mut self) {
-        self.delivered.shrink_to_fit();
+        self.early.shrink_to_fit();
     }
 }
 

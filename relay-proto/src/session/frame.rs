@@ -133,36 +133,14 @@ impl SessionFrame {
     ///
     /// Where the bytes are no frame; the error names what is wrong.
     pub fn decode(message: &Bytes) -> Result<Self, FrameError> {
-        let (&kind, rest) = message.split_first().ok_or(FrameError::Empty)?;
-        let mut reader = Reader { message, rest };
-        match kind {
-            ACKNOWLEDGEMENT => {
-                let ack = reader.number().map_err(of("ack"))?;
-                match reader.rest.len() {
-                    0 => Ok(Self::Acknowledgement { ack }),
-                    trailing => Err(FrameError::Trailing(trailing)),
-                }
-            }
-            kind @ (CONTROL | DATA) => {
-                let seq = reader.number().map_err(of("seq"))?;
-                if seq == 0 {
-                    return Err(FrameError::SeqZero);
-                }
-                let ack = reader.number().map_err(of("ack"))?;
-                let body = if kind == CONTROL {
-                    Body::Control(reader.payload())
-                } else {
-                    let channel = reader.number().map_err(of("channel"))?;
-                    if reader.rest.is_empty() {
-                        return Err(FrameError::NoData);
-                    }
-                    let payload = reader.payload();
-                    Body::Data { channel, payload }
-                };
-                Ok(Self::Numbered { seq, ack, body })
-            }
-            kind => Err(FrameError::UnknownKind(kind)),
-        }
+        Ok(match Header::decode(message)? {
+            Header::Acknowledgement { ack } => Self::Acknowledgement { ack },
+            Header::Numbered { seq, ack, content } => Self::Numbered {
+                seq,
+                ack,
+                body: content.of(message),
+            },
+        })
     }
 
     /// Appends the frame to `output`, which grows by at most [`HEADER_LIMIT`] and the payload.
@@ -219,8 +197,73 @@ fn of(name: &'static str) -> impl FnOnce(Fault) -> FrameError {
     }
 }
 
+/// The numbers of a frame, which say whether its payload is worth a look.
+pub(super) enum Header {
+    Acknowledgement {
+        ack: u64,
+    },
+    Numbered {
+        seq: u64,
+        ack: u64,
+        content: Content,
+    },
+}
+
+/// Where a frame has its payload.
+pub(super) struct Content {
+    /// None: control.
+    channel: Option<u64>,
+    begins: usize,
+}
+
+impl Header {
+    pub(super) fn decode(message: &[u8]) -> Result<Self, FrameError> {
+        let (&kind, rest) = message.split_first().ok_or(FrameError::Empty)?;
+        let mut reader = Reader { rest };
+        match kind {
+            ACKNOWLEDGEMENT => {
+                let ack = reader.number().map_err(of("ack"))?;
+                match reader.rest.len() {
+                    0 => Ok(Self::Acknowledgement { ack }),
+                    trailing => Err(FrameError::Trailing(trailing)),
+                }
+            }
+            kind @ (CONTROL | DATA) => {
+                let seq = reader.number().map_err(of("seq"))?;
+                if seq == 0 {
+                    return Err(FrameError::SeqZero);
+                }
+                let ack = reader.number().map_err(of("ack"))?;
+                let channel = if kind == CONTROL {
+                    None
+                } else {
+                    let channel = reader.number().map_err(of("channel"))?;
+                    if reader.rest.is_empty() {
+                        return Err(FrameError::NoData);
+                    }
+                    Some(channel)
+                };
+                let begins = message.len() - reader.rest.len();
+                let content = Content { channel, begins };
+                Ok(Self::Numbered { seq, ack, content })
+            }
+            kind => Err(FrameError::UnknownKind(kind)),
+        }
+    }
+}
+
+impl Content {
+    /// The payload, which is a slice of the `message` the header was read from.
+    pub(super) fn of(self, message: &Bytes) -> Body<Bytes> {
+        let payload = message.slice(self.begins..);
+        match self.channel {
+            None => Body::Control(payload),
+            Some(channel) => Body::Data { channel, payload },
+        }
+    }
+}
+
 struct Reader<'a> {
-    message: &'a Bytes,
     rest: &'a [u8],
 }
 
@@ -229,10 +272,5 @@ impl Reader<'_> {
         let (value, length) = varint::decode(self.rest)?;
         self.rest = &self.rest[length..];
         Ok(value)
-    }
-
-    /// All that is left.
-    fn payload(&self) -> Bytes {
-        self.message.slice(self.message.len() - self.rest.len()..)
     }
 }

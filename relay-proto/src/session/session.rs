@@ -1,8 +1,9 @@
 //! One end of a session.
 
 use super::{
-    Body, ResumeError, RetentionLimits, SendError, SessionError, SessionFrame,
+    Body, ResumeError, RetentionLimits, SendError, SessionError,
     arrivals::{Arrivals, Order},
+    frame::Header,
     retention::Retention,
 };
 use crate::{Deadline, LinkId, Time};
@@ -235,25 +236,31 @@ impl Session {
         if self.link() != Some(link) {
             return Ok(None);
         }
-        let (ack, numbered) = match SessionFrame::decode(message)? {
-            SessionFrame::Acknowledgement { ack } => (ack, None),
-            SessionFrame::Numbered { seq, ack, body } => (ack, Some(Delivery { seq, body })),
+        let (ack, numbered) = match Header::decode(message)? {
+            Header::Acknowledgement { ack } => (ack, None),
+            Header::Numbered { seq, ack, content } => (ack, Some((seq, content))),
         };
         let sent = self.sent.handed();
         if ack > sent {
             return Err(SessionError::NeverSent { ack, sent });
         }
-        let order = numbered.as_ref().map(|new| self.arrived.order(new.seq));
-        if let (Some(Order::Gap(expected)), Some(Delivery { seq, .. })) = (order, &numbered) {
+        let order = match &numbered {
+            Some((seq, _)) => self.arrived.order(*seq),
+            None => Order::Seen,
+        };
+        if let (Order::Gap(expected), Some((seq, _))) = (order, &numbered) {
             let seq = *seq;
             return Err(SessionError::Gap { seq, expected });
         }
         self.sent.acknowledge(ack);
-        if order != Some(Order::Next) {
+        if order != Order::Next {
             return Ok(None);
         }
         self.arrived.deliver();
-        Ok(numbered)
+        Ok(numbered.map(|(seq, content)| Delivery {
+            seq,
+            body: content.of(message),
+        }))
     }
 
     /// The owner answers for this frame from now on, so the peer may forget it.

@@ -31,7 +31,16 @@ pub(super) const fn length(value: u64) -> usize {
 }
 
 /// Reads the number `bytes` begin with; how many of them it took.
+#[inline]
 pub(super) fn decode(bytes: &[u8]) -> Result<(u64, usize), Fault> {
+    match bytes {
+        // Channels, and acknowledgements and numbers of short sessions.
+        [byte, ..] if *byte < 0x80 => Ok((u64::from(*byte), 1)),
+        _ => decode_long(bytes),
+    }
+}
+
+fn decode_long(bytes: &[u8]) -> Result<(u64, usize), Fault> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(LONGEST).enumerate() {
         let bits = u64::from(byte & 0x7f);

@@ -112,12 +112,17 @@ impl Relay {
 
     /// The oldest frame to a client has left. Content that leaves is a sign of life, a ping, which is empty, is not.
     pub(super) fn client_written(&mut self, now: Time, link: LinkId) {
-        if let Some(client) = self.fronts.clients.get_mut(&link)
-            && client.outgoing.written() > 0
-        {
+        let Some(client) = self.fronts.clients.get_mut(&link) else {
+            return;
+        };
+        let was_slow = client.is_slow();
+        if client.outgoing.written() > 0 {
             client.heartbeat.heard(now);
             if let State::Durable(session) = client.state {
-                self.output.stirred.insert(session);
+                // What its session has to say was held back for this alone.
+                if was_slow {
+                    self.output.stirred.insert(session);
+                }
             } else if let Some(channel) = client.channel() {
                 self.channel_taken(now, channel);
             }

@@ -27,11 +27,16 @@ impl Timers {
             Some(deadline) => self.deadlines.insert(timed, deadline),
             None => self.deadlines.remove(&timed),
         };
-        if let Some(old) = old {
-            self.sorted.remove(&(old.at, timed));
+        let (old, new) = (old.map(|old| old.at), deadline.map(|new| new.at));
+        // Most of what happens leaves most deadlines where they are.
+        if old == new {
+            return;
         }
-        if let Some(deadline) = deadline {
-            self.sorted.insert((deadline.at, timed));
+        if let Some(old) = old {
+            self.sorted.remove(&(old, timed));
+        }
+        if let Some(new) = new {
+            self.sorted.insert((new, timed));
         }
     }
 

@@ -1,0 +1,267 @@
+//! What is done with a piece of news, whoever does it: the machine in its pump, its application, its links.
+
+use crate::{
+    Runtime,
+    context::Context,
+    dial::dial,
+    driver::Command,
+    link::{self, Fact, Handle, Reports},
+    storage::Store,
+};
+use futures_util::future::{AbortHandle, abortable};
+use relay_proto::{
+    Action, Application, Deadline, Input, LinkId, Machine, OpenError, Pump, Step, Time,
+};
+use relay_transport::FAR;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+    sync::Arc,
+    time::Instant,
+};
+
+/// Steps of the machine for one piece of news, between two chances for the other tasks of the runtime.
+const STEPS_PER_TURN: usize = 256;
+
+/// What the machine is to hear of.
+pub(crate) enum News<M, A> {
+    Fact(Fact),
+    Command(Command<M, A>),
+    /// Time has passed, or there is still something to do.
+    Nothing,
+}
+
+/// Where a turn has come to.
+pub(crate) enum Turn {
+    Waiting(Option<Instant>),
+    Unfinished,
+    Finished,
+}
+
+pub(crate) struct Engine<R, M, A> {
+    pump: Pump<M>,
+    application: A,
+    /// The machine's time zero.
+    epoch: Instant,
+    /// Where new links report to.
+    reports: Reports,
+    links: BTreeMap<LinkId, Entry>,
+    /// The links whose read limit is to be asked for again: those something has happened on, and those
+    /// the machine does not read from now. A limit that changes otherwise is seen with the next frame.
+    unsettled: BTreeSet<LinkId>,
+    storage: Store,
+    context: Arc<Context>,
+    runtime: PhantomData<R>,
+}
+
+struct Entry {
+    handle: Handle,
+    /// Stops the opening; none once the link is open.
+    opening: Option<AbortHandle>,
+    /// TLS is being started: what was read in clear does not count.
+    securing: bool,
+}
+
+impl<R, M, A> Engine<R, M, A>
+where
+    R: Runtime,
+    M: Machine + Send + 'static,
+    A: Application<M>,
+{
+    pub(crate) fn new(
+        machine: M,
+        application: A,
+        reports: Reports,
+        storage: Store,
+        context: Arc<Context>,
+    ) -> Self {
+        Self {
+            pump: Pump::new(machine),
+            application,
+            epoch: R::now(),
+            reports,
+            links: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            storage,
+            context,
+            runtime: PhantomData,
+        }
+    }
+
+    /// Tells the machine, and lets it work until it waits, within bounds.
+    pub(crate) fn work(&mut self, news: News<M, A>) -> Turn {
+        match news {
+            News::Fact(fact) => self.learn(fact),
+            News::Command(command) => self.command(command),
+            News::Nothing => {}
+        }
+        // Asked once, since to ask costs about as much as a step.
+        let mut now = self.now();
+        for _ in 0..STEPS_PER_TURN {
+            match self.pump.step(now) {
+                Step::Perform(action) => self.perform(action),
+                Step::Deliver(event) => {
+                    self.command(|machine, application, now| {
+                        application.handle_event(machine, now, event);
+                    });
+                    now = self.now();
+                }
+                Step::Wait { until } => {
+                    self.settle();
+                    return Turn::Waiting(until.map(|deadline| self.instant(deadline)));
+                }
+                Step::Finished => return Turn::Finished,
+            }
+        }
+        Turn::Unfinished
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Open { link, endpoint } => {
+                let close_timeout = self.context.config.close_timeout;
+                let (handle, task) = link::new(link, self.reports.clone(), close_timeout);
+                let (dialling, opening) =
+                    abortable(dial::<R>(task, endpoint, Arc::clone(&self.context)));
+                R::spawn(async {
+                    // Who aborts it has no need to be told.
+                    let _ = dialling.await;
+                });
+                let entry = Entry {
+                    handle,
+                    opening: Some(opening),
+                    securing: false,
+                };
+                self.links.insert(link, entry);
+            }
+            Action::Send { link, frame } => {
+                if let Some(entry) = self.links.get_mut(&link) {
+                    // Before the frame: what it says may be leave for the peer to send more at once.
+                    entry.handle.allow(self.pump.machine().read_limit(link));
+                    entry.handle.send(frame);
+                    self.unsettled.insert(link);
+                }
+            }
+            Action::StartTls { link } => {
+                if let Some(entry) = self.links.get_mut(&link) {
+                    entry.handle.allow(self.pump.machine().read_limit(link));
+                    entry.handle.start_tls();
+                    entry.securing = true;
+                }
+            }
+            Action::Close { link, code, reason } => match self.links.get(&link) {
+                Some(Entry {
+                    opening: Some(opening),
+                    ..
+                }) => {
+                    opening.abort();
+                    self.links.remove(&link);
+                    let why = OpenError::Abandoned;
+                    self.tell(Input::OpenFailed { link, why });
+                }
+                Some(entry) => entry.handle.close(code, reason),
+                None => {}
+            },
+            Action::Store { batch, writes } => self.storage.store(batch, writes),
+        }
+    }
+
+    /// Passes a fact on to the machine, unless it is about a link that is no more.
+    fn learn(&mut self, fact: Fact) {
+        match fact {
+            Fact::Accepted { input, handle } => {
+                if let Some(link) = input.link() {
+                    let entry = Entry {
+                        handle,
+                        opening: None,
+                        securing: false,
+                    };
+                    self.links.insert(link, entry);
+                    self.learn_input(link, input);
+                }
+            }
+            Fact::Frames { link, frames } => {
+                let Some(entry) = self.links.get_mut(&link) else {
+                    return;
+                };
+                entry.handle.count_received();
+                if entry.securing {
+                    return;
+                }
+                self.unsettled.insert(link);
+                let now = self.now();
+                for frame in frames {
+                    self.pump.handle_input(now, Input::Frame { link, frame });
+                }
+            }
+            Fact::Written { link, frames } => {
+                if self.links.contains_key(&link) {
+                    self.unsettled.insert(link);
+                    let now = self.now();
+                    for _ in 0..frames {
+                        self.pump.handle_input(now, Input::Written { link });
+                    }
+                }
+            }
+            Fact::Other(input) => match input.link() {
+                Some(link) => self.learn_input(link, input),
+                None => self.tell(input),
+            },
+        }
+    }
+
+    fn learn_input(&mut self, link: LinkId, input: Input) {
+        let Some(entry) = self.links.get_mut(&link) else {
+            return;
+        };
+        match &input {
+            Input::Opened { .. } => entry.opening = None,
+            Input::Secured { .. } => entry.securing = false,
+            Input::OpenFailed { .. } | Input::Closed { .. } => drop(self.links.remove(&link)),
+            _ => {}
+        }
+        self.unsettled.insert(link);
+        self.tell(input);
+    }
+
+    /// Tells the links how much the machine reads from them now.
+    fn settle(&mut self) {
+        let (machine, links) = (self.pump.machine(), &mut self.links);
+        self.unsettled.retain(|link| {
+            let open = links.get_mut(link).filter(|entry| entry.opening.is_none());
+            open.is_some_and(|entry| {
+                let limit = machine.read_limit(*link);
+                entry.handle.allow(limit);
+                limit == 0
+            })
+        });
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.pump.handle_input(self.now(), input);
+    }
+
+    fn command(&mut self, command: impl FnOnce(&mut M, &mut A, Time)) {
+        let (now, application) = (self.now(), &mut self.application);
+        self.pump
+            .command(now, |machine, now| command(machine, application, now));
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO.after(R::now().duration_since(self.epoch))
+    }
+
+    fn instant(&self, deadline: Deadline) -> Instant {
+        self.epoch + deadline.at.since(Time::ZERO).min(FAR)
+    }
+
+    /// Closes what is open or is being opened. What is left is the storage.
+    pub(crate) fn end(self) -> Store {
+        for entry in self.links.values() {
+            if let Some(opening) = &entry.opening {
+                opening.abort();
+            }
+        }
+        self.storage
+    }
+}
