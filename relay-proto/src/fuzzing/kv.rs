@@ -256,7 +256,7 @@ impl Clients {
             }),
             _ => None,
         };
-        let after = (choices.byte() % 4 == 0).then(|| Seen {
+        let after = choices.byte().is_multiple_of(4).then(|| Seen {
             sequence: u64::from(choices.byte() % 16),
             store: None,
         });
@@ -321,7 +321,7 @@ fn call(choices: &mut Choices<'_>) -> Bytes {
         5 => Operation::Range {
             key,
             end_key: String::from(choices.one_of(&KEYS).unwrap_or_default()),
-            limit: (choices.byte() % 2 == 0).then_some(2),
+            limit: choices.byte().is_multiple_of(2).then_some(2),
         },
         _ => Operation::Increment {
             key,
@@ -330,7 +330,10 @@ fn call(choices: &mut Choices<'_>) -> Bytes {
     };
     encode_client(&ClientMessage::Call(wire::Request {
         message_id: u64::from(choices.byte() % 32),
-        settled: (choices.byte() % 2 == 0).then(|| u64::from(choices.byte() % 16)),
+        settled: choices
+            .byte()
+            .is_multiple_of(2)
+            .then(|| u64::from(choices.byte() % 16)),
         operation,
     }))
 }

@@ -21,7 +21,7 @@ const NOTIFICATIONS_HIGH_WATER: usize = 64 * 1024;
 /// The calls that wait, in bytes, above which a link is not read, and calls in a session are refused. More than four of the largest.
 const QUEUE_HIGH_WATER: usize = 4 * 1024 * 1024;
 
-/// What waits to be told, above which a client in a session is taken to acknowledge nothing.
+/// The messages that wait to be told besides the answers to its calls, above which a client in a session is taken to acknowledge nothing.
 const MOST_SAID: usize = 4096;
 
 /// What a queued call takes up besides its key and its value, in bytes.
@@ -72,6 +72,26 @@ pub(super) enum What {
 }
 
 impl Call {
+    /// A call whose value is its own, and keeps no message alive that may be much longer.
+    pub(super) fn new(message_id: u64, settled: Option<u64>, mut operation: Operation) -> Self {
+        if let Operation::Set { value, .. } | Operation::Patch { value, .. } = &mut operation {
+            *value = Bytes::copy_from_slice(value);
+        }
+        Self {
+            message_id,
+            settled,
+            what: What::Operation(operation),
+        }
+    }
+
+    pub(super) const fn hello(message_id: u64, hello: Hello) -> Self {
+        Self {
+            message_id,
+            settled: None,
+            what: What::Hello(hello),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match &self.what {
             What::Operation(operation) => CALL + operation.len(),
@@ -169,8 +189,8 @@ impl Front {
     }
 
     /// Whether it takes nothing of what it is told.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.said.len() > MOST_SAID
+    pub(super) fn is_deaf(&self, max_calls: usize) -> bool {
+        self.said.len() > MOST_SAID.saturating_add(max_calls)
     }
 
     /// What it holds, in bytes.

@@ -2,7 +2,7 @@
 
 use super::{
     Event, Phase, RESTARTS, Service,
-    front::{Call, Front, FrontId, What},
+    front::{Call, Front, FrontId},
     link::{Link, State},
 };
 use crate::{
@@ -103,23 +103,14 @@ impl Service {
         let front = FrontId::Link(id);
         match decode_client(payload) {
             Ok(ClientMessage::Call(request)) => {
-                let call = Call {
-                    message_id: request.message_id,
-                    settled: None,
-                    what: What::Operation(request.operation),
-                };
+                let call = Call::new(request.message_id, None, request.operation);
                 self.ask(now, front, call);
             }
             Ok(ClientMessage::Hello { message_id, hello }) if is_first && self.config.durable => {
                 if let Some(link) = self.links.get_mut(&id) {
                     link.state = State::Greeting;
                 }
-                let call = Call {
-                    message_id,
-                    settled: None,
-                    what: What::Hello(hello),
-                };
-                self.ask(now, front, call);
+                self.ask(now, front, Call::hello(message_id, hello));
             }
             Ok(ClientMessage::Hello { message_id, .. }) => {
                 let error = if self.config.durable {
@@ -219,7 +210,7 @@ impl Service {
         let (key, bytes) = (front.rights.key, front.bytes() + of_session);
         self.accounts.hold(key, &mut front.charged, bytes);
         let is_over = front.is_answered() && front.is_told() && of_session == 0;
-        if front.is_deaf() {
+        if front.is_deaf(self.config.max_calls) {
             let why = "what the service says has to be taken";
             self.end_front(now, id, CloseCode::POLICY_VIOLATION, why);
         } else if is_over && matches!(self.phase, Phase::Draining { .. }) {

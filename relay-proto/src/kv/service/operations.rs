@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use core::str;
 
 /// How much work it may be to find out which keys of a range may be seen; see [`Patterns::cost`].
-const RANGE_COST: usize = 32 << 20;
+const RANGE_COST: usize = 8 << 20;
 
 /// In whose name a call is made.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use super::{
     Event, Service,
     clients::ClientKey,
-    front::{Call, Front, FrontId, What},
+    front::{Call, Front, FrontId},
     link::State,
 };
 use crate::{
@@ -225,11 +225,7 @@ impl Service {
         };
         match decode_client(&payload) {
             Ok(ClientMessage::Call(request)) => {
-                let call = Call {
-                    message_id: request.message_id,
-                    settled: request.settled,
-                    what: What::Operation(request.operation),
-                };
+                let call = Call::new(request.message_id, request.settled, request.operation);
                 self.ask(now, front, call);
             }
             Ok(ClientMessage::Hello { message_id, .. }) => {

@@ -13,13 +13,14 @@ use crate::{
     storage::{BatchId, Recorder, StorageError},
 };
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use bytes::Bytes;
 use core::time::Duration;
 
 /// The most calls in one turn: so many that a disk that takes ten milliseconds for a batch does not limit anybody, and so few that they
 /// are done in about one.
 const TURN_CALLS: usize = 512;
 
-/// The most bytes of calls and answers in one turn, about.
+/// The most bytes of values stored and of answers in one turn, about.
 const TURN_BYTES: usize = 4 * 1024 * 1024;
 
 /// When to come back while the storage does not work.
@@ -237,6 +238,9 @@ impl Service {
             self.mark(Item::Value(Arc::clone(&space), operation.key().into()));
             self.mark(Item::Change(Arc::clone(&space), sequence));
             turn.is_changed = true;
+            // In the store's record and in that of the change.
+            let value = self.store.get(&space, operation.key());
+            turn.bytes += 2 * value.map_or(0, Bytes::len);
             turn.spaces.insert(space);
         }
         result

@@ -5,6 +5,7 @@ use crate::{
     Frame, Machine,
     kv::wire::{ClientMessage, Code, Operation, Request, ServiceMessage, Success, encode_client},
     session::{Body, SessionFrame},
+    storage::Write,
 };
 use alloc::{string::String, vec::Vec};
 use bytes::{Bytes, BytesMut};
@@ -190,4 +191,48 @@ fn answers_that_wait_in_a_session_are_bounded() {
     );
     let answered = (2..=101).filter(|id| peer.answer(*id).is_none()).count();
     assert_eq!(answered, 0);
+}
+
+#[test]
+fn what_is_kept_of_a_message_is_no_more_than_its_value() {
+    let mut world = World::stored();
+    world.disk.as_mut().unwrap().is_slow = true;
+    let link = world.connect(KEY);
+    let junk = "x".repeat(500_000);
+    let mut messages = Vec::new();
+    for number in 0..10 {
+        let request = alloc::format!(
+            r#"{{"op":2,"key":"{number}","value":"v","messageId":{number},"junk":"{junk}"}}"#
+        );
+        let message = Bytes::from(request);
+        messages.push(message.clone());
+        world.send(link, Frame::Text(message));
+    }
+    assert!(messages.iter().all(Bytes::is_unique));
+}
+
+#[test]
+fn a_batch_is_bounded_also_where_small_calls_make_large_values() {
+    let mut world = World::stored();
+    let link = world.connect(KEY);
+    let large = "x".repeat(500 * 1024);
+    world.call(link, set("large", large)).unwrap();
+    world.disk.as_mut().unwrap().is_slow = true;
+    for number in 0..100 {
+        let (key, value) = ("large".into(), "y".into());
+        world.send(link, encoded(number, Operation::Patch { key, value }));
+    }
+    let mut batches = 0;
+    while let Some((_, writes)) = world.disk.as_ref().unwrap().waiting.front() {
+        let bytes = writes.iter().map(|write| match write {
+            Write::Put { value, .. } => value.len(),
+            Write::Delete { .. } => 0,
+        });
+        assert!(bytes.sum::<usize>() < 6 * 1024 * 1024);
+        batches += 1;
+        world.store_one();
+        world.run();
+    }
+    assert!(batches > 20);
+    assert_eq!(world.texts(link).len(), 100);
 }
