@@ -124,12 +124,15 @@ fn token(service: &mut Pump<Service>) -> Credential {
     Credential::Token(body.split('"').nth(3).unwrap().to_owned())
 }
 
-fn service(plan: &Plan, records: Vec<Record>, now: Time) -> Pump<Service> {
+fn service(plan: &Plan, life: u64, records: Vec<Record>, now: Time) -> Pump<Service> {
     let mut config = ServiceConfig::new(1_790_000_000 * SECOND);
     config.durable = plan.durable;
     config.session_expiry = 3 * SECOND;
     config.max_calls = 16;
-    let mut service = Service::restore(config, [9; 32], now, records).unwrap();
+    // The names of sessions come of it, and those of an earlier life must not come again.
+    let mut seed = [9; 32];
+    seed[..8].copy_from_slice(&life.to_be_bytes());
+    let mut service = Service::restore(config, seed, now, records).unwrap();
     let mut policy = Policy::default();
     policy.rate = plan.rate.map(Rate::per_second);
     service.set_accounts(now, vec![(KeyDigest::of("the key"), policy)]);
@@ -141,7 +144,7 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
         let url = "ws://kv.example".parse().unwrap();
-        let mut service = service(&plan, vec![], Time::ZERO);
+        let mut service = service(&plan, 0, vec![], Time::ZERO);
         // A service gives no token before it has stored what it signs them with.
         let mut disk = BTreeMap::new();
         while let Step::Perform(action) = service.step(Time::ZERO) {
@@ -262,7 +265,7 @@ impl World {
             age: Duration::ZERO,
         };
         let records = self.disk.iter().map(record).collect();
-        self.service = service(&self.plan, records, self.now);
+        self.service = service(&self.plan, self.life, records, self.now);
     }
 
     /// Lets both machines do what they can.
