@@ -200,7 +200,7 @@ impl World {
             .map(|(near, _)| *near)
     }
 
-    fn to_near(&mut self, near: LinkId, input: Input) {
+    fn tell_near(&mut self, near: LinkId, input: Input) {
         let latency = self.latency();
         let Some(wire) = self.wires.get_mut(&near) else {
             return;
@@ -210,7 +210,7 @@ impl World {
         self.schedule(at, Arrival::Near(input));
     }
 
-    fn to_far(&mut self, near: LinkId, input: Input) {
+    fn tell_far(&mut self, near: LinkId, input: Input) {
         let latency = self.latency();
         let Some(wire) = self.wires.get_mut(&near) else {
             return;
@@ -305,7 +305,7 @@ impl World {
                 if let Some(far) = self.wires.get(&link).map(|wire| wire.far) {
                     let at = self.now.after(MILLISECOND / 10);
                     self.schedule(at, Arrival::Near(Input::Written { link }));
-                    self.to_far(link, Input::Frame { link: far, frame });
+                    self.tell_far(link, Input::Frame { link: far, frame });
                 }
             }
             Action::Close { link, code, reason } => {
@@ -314,7 +314,7 @@ impl World {
                         code: Some(code),
                         reason,
                     };
-                    self.to_far(link, Input::Closed { link: far, why });
+                    self.tell_far(link, Input::Closed { link: far, why });
                     self.wires.remove(&link);
                 }
                 let why = Closure::Local;
@@ -344,7 +344,7 @@ impl World {
                 let at = self.now.after(MILLISECOND / 10);
                 self.schedule(at, Arrival::Far(Input::Written { link }));
                 if let Some(near) = self.near(link) {
-                    self.to_near(near, Input::Frame { link: near, frame });
+                    self.tell_near(near, Input::Frame { link: near, frame });
                 }
             }
             Action::Close { link, code, reason } => {
@@ -353,7 +353,7 @@ impl World {
                         code: Some(code),
                         reason,
                     };
-                    self.to_near(near, Input::Closed { link: near, why });
+                    self.tell_near(near, Input::Closed { link: near, why });
                     self.wires.remove(&near);
                 }
                 let why = Closure::Local;
@@ -423,7 +423,7 @@ impl World {
                 let (link, peer) = (far, None);
                 self.service
                     .handle_input(self.now, Input::Accepted { link, peer });
-                self.to_near(near, Input::Opened { link: near });
+                self.tell_near(near, Input::Opened { link: near });
             }
             Verdict::Respond(response) | Verdict::RespondLater { response, .. } => {
                 let why = OpenError::Refused {
