@@ -124,12 +124,15 @@ fn token(service: &mut Pump<Service>) -> Credential {
     Credential::Token(body.split('"').nth(3).unwrap().to_owned())
 }
 
-fn service(plan: &Plan, records: Vec<Record>, now: Time) -> Pump<Service> {
+fn service(plan: &Plan, life: u64, records: Vec<Record>, now: Time) -> Pump<Service> {
     let mut config = ServiceConfig::new(1_790_000_000 * SECOND);
     config.durable = plan.durable;
     config.session_expiry = 3 * SECOND;
     config.max_calls = 16;
-    let mut service = Service::restore(config, [9; 32], now, records).unwrap();
+    // The names of sessions come of it, and those of an earlier life must not come again.
+    let mut seed = [9; 32];
+    seed[..8].copy_from_slice(&life.to_be_bytes());
+    let mut service = Service::restore(config, seed, now, records).unwrap();
     let mut policy = Policy::default();
     policy.rate = plan.rate.map(Rate::per_second);
     service.set_accounts(now, vec![(KeyDigest::of("the key"), policy)]);
@@ -141,7 +144,7 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
         let url = "ws://kv.example".parse().unwrap();
-        let mut service = service(&plan, vec![], Time::ZERO);
+        let mut service = service(&plan, 0, vec![], Time::ZERO);
         // A service gives no token before it has stored what it signs them with.
         let mut disk = BTreeMap::new();
         while let Step::Perform(action) = service.step(Time::ZERO) {
@@ -197,7 +200,7 @@ impl World {
             .map(|(near, _)| *near)
     }
 
-    fn to_near(&mut self, near: LinkId, input: Input) {
+    fn tell_near(&mut self, near: LinkId, input: Input) {
         let latency = self.latency();
         let Some(wire) = self.wires.get_mut(&near) else {
             return;
@@ -207,7 +210,7 @@ impl World {
         self.schedule(at, Arrival::Near(input));
     }
 
-    fn to_far(&mut self, near: LinkId, input: Input) {
+    fn tell_far(&mut self, near: LinkId, input: Input) {
         let latency = self.latency();
         let Some(wire) = self.wires.get_mut(&near) else {
             return;
@@ -262,7 +265,7 @@ impl World {
             age: Duration::ZERO,
         };
         let records = self.disk.iter().map(record).collect();
-        self.service = service(&self.plan, records, self.now);
+        self.service = service(&self.plan, self.life, records, self.now);
     }
 
     /// Lets both machines do what they can.
@@ -302,7 +305,7 @@ impl World {
                 if let Some(far) = self.wires.get(&link).map(|wire| wire.far) {
                     let at = self.now.after(MILLISECOND / 10);
                     self.schedule(at, Arrival::Near(Input::Written { link }));
-                    self.to_far(link, Input::Frame { link: far, frame });
+                    self.tell_far(link, Input::Frame { link: far, frame });
                 }
             }
             Action::Close { link, code, reason } => {
@@ -311,7 +314,7 @@ impl World {
                         code: Some(code),
                         reason,
                     };
-                    self.to_far(link, Input::Closed { link: far, why });
+                    self.tell_far(link, Input::Closed { link: far, why });
                     self.wires.remove(&link);
                 }
                 let why = Closure::Local;
@@ -341,7 +344,7 @@ impl World {
                 let at = self.now.after(MILLISECOND / 10);
                 self.schedule(at, Arrival::Far(Input::Written { link }));
                 if let Some(near) = self.near(link) {
-                    self.to_near(near, Input::Frame { link: near, frame });
+                    self.tell_near(near, Input::Frame { link: near, frame });
                 }
             }
             Action::Close { link, code, reason } => {
@@ -350,7 +353,7 @@ impl World {
                         code: Some(code),
                         reason,
                     };
-                    self.to_near(near, Input::Closed { link: near, why });
+                    self.tell_near(near, Input::Closed { link: near, why });
                     self.wires.remove(&near);
                 }
                 let why = Closure::Local;
@@ -420,7 +423,7 @@ impl World {
                 let (link, peer) = (far, None);
                 self.service
                     .handle_input(self.now, Input::Accepted { link, peer });
-                self.to_near(near, Input::Opened { link: near });
+                self.tell_near(near, Input::Opened { link: near });
             }
             Verdict::Respond(response) | Verdict::RespondLater { response, .. } => {
                 let why = OpenError::Refused {
