@@ -364,6 +364,7 @@ fn near() -> Vec<Row> {
                 lettre_tokio(Nagle::Cured),
                 lettre_blocking(Nagle::Cured),
                 tunnel(),
+                websocat().with(messages / 4),
                 ceiling(),
             ],
         ));
