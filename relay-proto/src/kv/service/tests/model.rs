@@ -191,6 +191,14 @@ proptest! {
                     } else {
                         let expected = model.perform(&operation);
                         prop_assert!(same(&result, &expected), "{operation:?}: {result:?}, not {expected:?}");
+                        if let (Ok(_), Operation::Patch { key, .. }) = (&result, &operation) {
+                            // The service keeps members in their order, which counts once something is appended to them.
+                            let get = Operation::Get { key: key.clone() };
+                            let (found, expected) = (world.call(link, get.clone()), model.perform(&get));
+                            prop_assert!(same(&found, &expected), "{found:?}, not {expected:?}");
+                            let Ok(Success::Value(record)) = found else { panic!("not found") };
+                            model.values.insert(record.key, record.value.to_vec());
+                        }
                     }
                 }
                 Step::Crash => {
