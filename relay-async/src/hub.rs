@@ -36,7 +36,8 @@ pub(crate) struct Hub<R, M, A> {
 }
 
 struct Inbox<M, A> {
-    /// What came while somebody was at work.
+    /// What came while somebody was at work: of each link no more than it may read ahead, of each caller a command. It is for one
+    /// turn at most, after which the hub's task is at work and takes no more commands until all is done.
     news: VecDeque<News<M, A>>,
     /// Somebody is at work, or the hub's task is about to be.
     busy: bool,
