@@ -5,10 +5,9 @@ use crate::{
     context::Context,
     link::{self, Fact, Reports},
     runtime::{sleep, timeout},
-    transport::{ByteStream, OnRequest, Transport},
-    websocket::{self, WebSocket},
+    transport::{ByteStream, OnRequest, Transport, WebSocket},
 };
-use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures_util::AsyncWriteExt;
 use relay_proto::Input;
 use relay_transport::{PAUSE_AFTER_FAILED_ACCEPT, fault, tls::StreamTls};
 use std::{io, net::SocketAddr, sync::Arc};
@@ -64,7 +63,7 @@ pub(crate) async fn accept<R: Runtime>(listener: R::Listener, door: Door) {
 
 /// A connection that is about to become a link.
 enum Entered<R: Runtime> {
-    WebSocket(Box<WebSocket<R::Socket>>),
+    WebSocket(Box<WebSocket<R>>),
     Stream(Box<ByteStream<R>>),
 }
 
@@ -97,7 +96,7 @@ impl Door {
                 match self.kind.clone() {
                     Kind::WebSocket(tls) => {
                         let socket = secure::<R>(socket, tls).await?;
-                        let websocket = self.upgrade(socket).await?;
+                        let websocket = self.upgrade::<R>(socket).await?;
                         Ok(Entered::WebSocket(Box::new(websocket)))
                     }
                     Kind::Stream(tls) => {
@@ -126,16 +125,16 @@ impl Door {
         }
     }
 
-    /// Makes a WebSocket of a connection, or says why not to a client that asks for something else.
-    async fn upgrade<S>(&self, socket: S) -> io::Result<WebSocket<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    /// The server's half of the opening handshake (RFC 6455, section 4.2).
+    ///
+    /// The library bounds the request to 64 KiB, and refuses one that has bytes behind it.
+    async fn upgrade<R: Runtime>(&self, socket: R::Socket) -> io::Result<WebSocket<R>> {
         let config = self.context.websocket_config();
         let origins = self.context.config.origins.clone();
-        match websocket::accept(socket, config, origins).await {
-            Ok(websocket) => Ok(websocket),
+        match R::websocket_accept(socket, config, origins).await {
+            Ok(websocket) => Ok(WebSocket(websocket)),
             Err((mut socket, error)) => {
+                // A client that asks for something else still gets an answer.
                 if let Some(answer) = fault::refusal(&error) {
                     socket.write_all(answer.as_bytes()).await?;
                     socket.flush().await?;

@@ -1,6 +1,7 @@
 use super::*;
+use futures_util::{AsyncReadExt, AsyncWriteExt};
 use smol::block_on;
-use std::{collections::VecDeque, future::poll_fn};
+use std::collections::VecDeque;
 
 /// A socket that has pieces to read, takes so many bytes at once, and counts calls.
 #[derive(Default)]
@@ -54,45 +55,57 @@ fn what_is_there_is_read_at_once_and_handed_out_in_order() {
         ..Socket::default()
     });
     let mut all = Vec::new();
-    let mut little = [0; 700];
-    loop {
-        match buffered.read(&mut little) {
-            Ok(0) => break,
-            Ok(count) => all.extend_from_slice(&little[..count]),
-            Err(error) => {
-                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                assert_eq!(buffered.unread.capacity(), 0);
-                block_on(poll_fn(|context| buffered.poll_fill(context))).unwrap();
+    block_on(async {
+        let mut little = [0; 700];
+        loop {
+            match buffered.read(&mut little).await.unwrap() {
+                0 => break,
+                count => all.extend_from_slice(&little[..count]),
             }
         }
-    }
+    });
     assert_eq!(all, bytes);
-    assert_eq!(buffered.socket.calls, 3);
+    assert_eq!(buffered.unread.capacity(), 0);
+    assert_eq!(buffered.inner.calls, 3);
 }
 
 #[test]
-fn nothing_is_written_before_it_is_written_out_and_everything_then() {
+fn nothing_is_written_before_the_flush_and_everything_by_it() {
     let mut buffered = Buffered::new(Socket {
         at_once: 1000,
         ..Socket::default()
     });
-    for _ in 0..11 {
-        buffered.write_all(&[7; 200]).unwrap();
-    }
-    assert_eq!(buffered.socket.calls, 0);
-    block_on(poll_fn(|context| buffered.poll_write_out(context))).unwrap();
+    block_on(async {
+        for _ in 0..11 {
+            buffered.write_all(&[7; 200]).await.unwrap();
+        }
+        assert_eq!(buffered.inner.calls, 0);
+        buffered.flush().await.unwrap();
+    });
     assert_eq!(buffered.unwritten.capacity(), 0);
     assert_eq!(
-        (buffered.socket.taken.len(), buffered.socket.calls),
+        (buffered.inner.taken.len(), buffered.inner.calls),
         (2200, 3)
     );
 }
 
 #[test]
+fn no_more_waits_for_the_flush_than_the_bound() {
+    let mut buffered = Buffered::new(Socket {
+        at_once: usize::MAX,
+        ..Socket::default()
+    });
+    let bytes = vec![7; 3 * WRITE];
+    block_on(buffered.write_all(&bytes)).unwrap();
+    assert_eq!(buffered.unwritten.len(), WRITE);
+    block_on(buffered.close()).unwrap();
+    assert_eq!(buffered.inner.taken, bytes);
+}
+
+#[test]
 fn a_socket_that_takes_nothing_is_an_error() {
     let mut buffered = Buffered::new(Socket::default());
-    buffered.write_all(b"lost").unwrap();
-    let writing = poll_fn(|context| buffered.poll_write_out(context));
-    let error = block_on(writing).unwrap_err();
+    block_on(buffered.write_all(b"lost")).unwrap();
+    let error = block_on(buffered.flush()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WriteZero);
 }

@@ -41,7 +41,7 @@ impl Context {
         LinkId::accepted(self.accepted.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// How WebSockets are set up. [`Buffered`](crate::buffered::Buffered) reads far more at once, and keeps what is written for the flush.
+    /// How WebSockets are set up. [`Buffered`](crate::Buffered) reads far more at once, and keeps what is written for the flush.
     pub(crate) fn websocket_config(&self) -> WebSocketConfig {
         websocket::config(self.config.max_frame_bytes)
             .read_buffer_size(READ_BUFFER)

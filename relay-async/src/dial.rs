@@ -6,15 +6,14 @@ use crate::{
     happy_eyeballs,
     link::Link,
     runtime::timeout,
-    transport::{ByteStream, OnRequest},
-    websocket::{self, WebSocket},
+    transport::{ByteStream, OnRequest, WebSocket},
 };
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use relay_proto::{
     Endpoint, Input, OpenError, WebSocketUrl,
     proxy::{Answer, Connect, ConnectError},
 };
-use relay_transport::{Route, fault, tls::server_name, websocket::request};
+use relay_transport::{Route, fault, tls::server_name, websocket};
 use rustls::ClientConfig;
 use std::{io, sync::Arc, time::Duration};
 
@@ -51,14 +50,14 @@ async fn open_websocket<R: Runtime>(
     url: &WebSocketUrl,
     route: &Route,
     context: &Context,
-) -> Result<WebSocket<R::Socket>, OpenError> {
+) -> Result<WebSocket<R>, OpenError> {
     let socket = connect::<R>(route, context).await?;
     let config = context.websocket_config();
     let failed = |error| fault::upgrade(url.to_string(), error);
-    let request = request(url, &context.config.headers).map_err(failed)?;
-    let upgrading = websocket::connect(socket, request, config);
+    let request = websocket::request(url, &context.config.headers).map_err(failed)?;
+    let upgrading = R::websocket_connect(socket, request, config);
     match timeout::<R, _>(context.config.connect_timeout, upgrading).await {
-        Some(websocket) => websocket.map_err(failed),
+        Some(websocket) => websocket.map(WebSocket).map_err(failed),
         None => Err(failed(timed_out().into())),
     }
 }

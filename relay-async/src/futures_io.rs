@@ -1,8 +1,10 @@
 //! Every runtime whose sockets are those of futures-io.
 
-use crate::{Clock, Runtime};
+use crate::{Buffered, Clock, Runtime};
+use async_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use futures_util::io::{AsyncRead, AsyncWrite};
+use relay_transport::Origins;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{
     future::Future,
@@ -12,9 +14,13 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
+use tungstenite::{
+    handshake::client::Request,
+    protocol::{Role, WebSocketConfig},
+};
 
 /// What differs between runtimes whose sockets are those of futures-io. Whatever implements it is a [`Runtime`], with TLS
-/// of futures-rustls.
+/// of futures-rustls and WebSockets of async-tungstenite.
 pub trait FuturesIo: Clock {
     /// A bound TCP listener.
     type Listener: Send + Sync + 'static;
@@ -43,6 +49,7 @@ pub trait FuturesIo: Clock {
 impl<R: FuturesIo> Runtime for R {
     type Listener = R::Listener;
     type Socket = Box<dyn Connection>;
+    type WebSocket = WebSocketStream<Buffered<Self::Socket>>;
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         R::spawn(task);
@@ -79,6 +86,35 @@ impl<R: FuturesIo> Runtime for R {
             Ok(tls) => Ok(Box::new(tls)),
             Err((error, socket)) => Err((socket, error)),
         }
+    }
+
+    async fn websocket_connect(
+        socket: Self::Socket,
+        request: Request,
+        config: WebSocketConfig,
+    ) -> Result<Self::WebSocket, tungstenite::Error> {
+        let socket = Buffered::new(socket);
+        let (websocket, _) = client_async_with_config(request, socket, Some(config)).await?;
+        Ok(websocket)
+    }
+
+    async fn websocket_accept(
+        mut socket: Self::Socket,
+        config: WebSocketConfig,
+        origins: Origins,
+    ) -> Result<Self::WebSocket, (Self::Socket, tungstenite::Error)> {
+        // Lent, so that it can be given back. The library refuses a request that has bytes behind it, so none are lost.
+        match accept_hdr_async_with_config(&mut socket, origins, Some(config)).await {
+            Ok(_) => {
+                let socket = Buffered::new(socket);
+                Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await)
+            }
+            Err(error) => Err((socket, error)),
+        }
+    }
+
+    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket> {
+        websocket.into_inner()
     }
 }
 

@@ -124,8 +124,8 @@ mod storage;
 #[cfg(test)]
 mod test_clock;
 mod transport;
-mod websocket;
 
+pub use buffered::Buffered;
 pub use driver::{Driver, Listening, TlsAcceptor, spawn, spawn_storing, spawn_with};
 #[cfg(feature = "futures-io")]
 pub use futures_io::FuturesIo;

@@ -149,7 +149,8 @@ impl Link {
         };
         self.report(Input::Closed { link: self.id, why });
         if let Some(transport) = transport {
-            Box::pin(timeout::<C, _>(self.close_timeout, transport.drain())).await;
+            let draining = async move { drain(&mut transport.into_socket()).await };
+            Box::pin(timeout::<C, _>(self.close_timeout, draining)).await;
         }
     }
 

@@ -3,6 +3,7 @@ use crate::{
     conversation::{BATCH_BYTES, FRAMES_PER_BATCH},
     test_clock::TestClock,
 };
+use futures_util::io::Cursor;
 use std::{
     collections::VecDeque,
     sync::Mutex,
@@ -28,6 +29,8 @@ struct Counting {
 }
 
 impl Transport for Counting {
+    type Socket = Cursor<Vec<u8>>;
+
     fn poll_frame(&mut self, _: &mut Context<'_>, limit: usize) -> Poll<Result<Frame, Closure>> {
         let mut calls = self.counts.0.lock().unwrap();
         match calls.waiting.pop_front() {
@@ -69,7 +72,9 @@ impl Transport for Counting {
         Ok(self)
     }
 
-    async fn drain(self) {}
+    fn into_socket(self) -> Self::Socket {
+        Cursor::default()
+    }
 }
 
 /// Passes on what it hears.

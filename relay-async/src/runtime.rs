@@ -1,7 +1,11 @@
 //! What a runtime lends the driver.
 
-use futures_util::io::{AsyncRead, AsyncWrite};
-use relay_transport::FAR;
+use crate::Buffered;
+use futures_util::{
+    Sink, Stream,
+    io::{AsyncRead, AsyncWrite},
+};
+use relay_transport::{FAR, Origins};
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{
     fmt::Debug,
@@ -12,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::select;
+use tungstenite::{Message, handshake::client::Request, protocol::WebSocketConfig};
 
 /// A runtime's clock.
 ///
@@ -27,7 +32,7 @@ pub trait Clock: Clone + Debug + Send + Sync + 'static {
     fn sleep_until(at: Instant) -> impl Future<Output = ()> + Send;
 }
 
-/// A runtime: tasks, sockets and TLS, besides its [`Clock`].
+/// A runtime: tasks, sockets, TLS and WebSockets, besides its [`Clock`].
 ///
 /// Where the runtime's sockets are those of futures-io, implement `FuturesIo` instead (feature `futures-io`), which asks
 /// for less. Dropping a future that one of these functions has returned abandons what it was about to do.
@@ -37,6 +42,13 @@ pub trait Runtime: Clock {
 
     /// A connection: TCP, or TLS over it. Closing it ends this side's direction and no more (RFC 9293, section 3.6).
     type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// A WebSocket over such a connection. It answers pings and close frames by itself.
+    type WebSocket: Stream<Item = Result<Message, tungstenite::Error>>
+        + Sink<Message, Error = tungstenite::Error>
+        + Unpin
+        + Send
+        + 'static;
 
     /// Runs a task to its end, whoever waits for it.
     fn spawn(task: impl Future<Output = ()> + Send + 'static);
@@ -67,6 +79,24 @@ pub trait Runtime: Clock {
         socket: Self::Socket,
         config: Arc<ServerConfig>,
     ) -> impl Future<Output = Result<Self::Socket, (Self::Socket, io::Error)>> + Send;
+
+    /// The client's side of the opening handshake (RFC 6455, section 4.1).
+    fn websocket_connect(
+        socket: Self::Socket,
+        request: Request,
+        config: WebSocketConfig,
+    ) -> impl Future<Output = Result<Self::WebSocket, tungstenite::Error>> + Send;
+
+    /// The server's side of the opening handshake (RFC 6455, section 4.2). Where it fails, the connection comes back: the
+    /// driver answers.
+    fn websocket_accept(
+        socket: Self::Socket,
+        config: WebSocketConfig,
+        origins: Origins,
+    ) -> impl Future<Output = Result<Self::WebSocket, (Self::Socket, tungstenite::Error)>> + Send;
+
+    /// The connection below a WebSocket, with what is still to be flushed.
+    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket>;
 }
 
 /// Waits, for up to about 30 years.

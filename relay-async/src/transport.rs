@@ -1,10 +1,10 @@
 //! WebSockets and byte streams, seen the same way: frames in, frames out.
 
-use crate::{Runtime, context::Context as Shared, link, runtime::timeout};
+use crate::{Buffered, Runtime, context::Context as Shared, runtime::timeout};
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures_util::{AsyncRead, AsyncWrite, AsyncWriteExt, SinkExt, StreamExt};
 use relay_proto::{CloseCode, Closure, Frame};
-use relay_transport::{PIECE, fault};
+use relay_transport::{PIECE, fault, websocket};
 use rustls::ServerConfig;
 use std::{
     cell::RefCell,
@@ -13,9 +13,12 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
+use tungstenite::Message;
 
 /// One open connection, as the link's task drives it.
 pub(crate) trait Transport: Send + Sized {
+    type Socket: AsyncRead + AsyncWrite + Unpin + Send;
+
     /// The next frame of at most `limit` bytes. Cancel-safe. Not called again after an error.
     fn poll_frame(
         &mut self,
@@ -42,8 +45,79 @@ pub(crate) trait Transport: Send + Sized {
     /// still to hear the peer out: TLS has told it why.
     fn start_tls(self) -> impl Future<Output = Result<Self, (Closure, Option<Self>)>> + Send;
 
-    /// Ends our direction, and hears the peer out. The caller bounds the time.
-    fn drain(self) -> impl Future<Output = ()> + Send;
+    /// What is below.
+    fn into_socket(self) -> Self::Socket;
+}
+
+/// A WebSocket, client or server.
+pub(crate) struct WebSocket<R: Runtime>(pub(crate) R::WebSocket);
+
+impl<R: Runtime> Transport for WebSocket<R> {
+    /// The answer to a close frame may still be in it: the library takes it for sent.
+    type Socket = Buffered<R::Socket>;
+
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<Result<Frame, Closure>> {
+        let Some(message) = ready!(self.0.poll_next_unpin(context)) else {
+            return Poll::Ready(Err(fault::end_of_stream()));
+        };
+        let message = message.map_err(fault::while_reading)?;
+        Poll::Ready(websocket::received(message, limit))
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Closure>> {
+        self.0
+            .poll_ready_unpin(context)
+            .map_err(fault::while_writing)
+    }
+
+    fn start_send(&mut self, frame: Frame) -> Result<(), Closure> {
+        let message = websocket::to_send(frame)?;
+        self.0
+            .start_send_unpin(message)
+            .map_err(fault::while_writing)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Closure>> {
+        self.0
+            .poll_flush_unpin(context)
+            .map_err(fault::while_writing)
+    }
+
+    async fn say_goodbye(&mut self, code: CloseCode, reason: &str) {
+        if self.send_close(code, reason).await {
+            while let Some(Ok(_)) = self.0.next().await {}
+        }
+    }
+
+    async fn answer(&mut self, why: &Closure) {
+        match why {
+            Closure::Violation { code, detail } => {
+                self.send_close(*code, detail).await;
+            }
+            // The answer to a close frame is already queued; reading on sends it.
+            Closure::Peer { .. } => while let Some(Ok(_)) = self.0.next().await {},
+            _ => {}
+        }
+    }
+
+    async fn start_tls(self) -> Result<Self, (Closure, Option<Self>)> {
+        Err((fault::tls_not_prepared(), Some(self)))
+    }
+
+    fn into_socket(self) -> Self::Socket {
+        R::into_socket(self.0)
+    }
+}
+
+impl<R: Runtime> WebSocket<R> {
+    async fn send_close(&mut self, code: CloseCode, reason: &str) -> bool {
+        let close = websocket::close_frame(code, reason);
+        self.0.send(Message::Close(Some(close))).await.is_ok()
+    }
 }
 
 /// A byte stream; every frame is a run of its bytes.
@@ -116,6 +190,8 @@ impl<R: Runtime> ByteStream<R> {
 }
 
 impl<R: Runtime> Transport for ByteStream<R> {
+    type Socket = R::Socket;
+
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
@@ -172,7 +248,7 @@ impl<R: Runtime> Transport for ByteStream<R> {
         }
     }
 
-    async fn drain(mut self) {
-        link::drain(&mut self.socket).await;
+    fn into_socket(self) -> R::Socket {
+        self.socket
     }
 }

@@ -1,6 +1,6 @@
 //! What tokio lends the driver.
 
-use relay_async::{Clock, Runtime};
+use relay_async::{Buffered, Clock, Origins, Runtime};
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::{
@@ -9,7 +9,15 @@ use tokio::{
     time,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async_with_config, client_async_with_config,
+    tungstenite::{
+        self,
+        handshake::client::Request,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
 /// Stands for tokio in the types of [`relay_async`].
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +47,7 @@ impl Clock for Tokio {
 impl Runtime for Tokio {
     type Listener = TcpListener;
     type Socket = Compat<Socket>;
+    type WebSocket = WebSocketStream<Compat<Buffered<Compat<Socket>>>>;
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(task);
@@ -79,5 +88,35 @@ impl Runtime for Tokio {
             Ok(tls) => Ok(boxed(tls)),
             Err((error, socket)) => Err((socket.compat(), error)),
         }
+    }
+
+    async fn websocket_connect(
+        socket: Self::Socket,
+        request: Request,
+        config: WebSocketConfig,
+    ) -> Result<Self::WebSocket, tungstenite::Error> {
+        let socket = Buffered::new(socket).compat();
+        let (websocket, _) = client_async_with_config(request, socket, Some(config)).await?;
+        Ok(websocket)
+    }
+
+    async fn websocket_accept(
+        socket: Self::Socket,
+        config: WebSocketConfig,
+        origins: Origins,
+    ) -> Result<Self::WebSocket, (Self::Socket, tungstenite::Error)> {
+        let mut socket = socket.into_inner();
+        // Lent, so that it can be given back. The library refuses a request that has bytes behind it, so none are lost.
+        match accept_hdr_async_with_config(&mut socket, origins, Some(config)).await {
+            Ok(_) => {
+                let socket = Buffered::new(socket.compat()).compat();
+                Ok(WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await)
+            }
+            Err(error) => Err((socket.compat(), error)),
+        }
+    }
+
+    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket> {
+        websocket.into_inner().into_inner()
     }
 }
