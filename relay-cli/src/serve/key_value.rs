@@ -55,8 +55,7 @@ impl KeyValue {
 
         let opening = task::spawn_blocking(move || open(&directory));
         let (storage, records) = opening.await.map_err(Failure::running)??;
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let config = ServiceConfig::new(since_1970.unwrap_or(Duration::ZERO));
+        let config = ServiceConfig::new(unix_time());
         let service = Service::restore(config, seed(), Time::ZERO, records)
             .map_err(|error| Failure::usage(format_args!("the store is of no use: {error}")))?;
         let mut policy = Policy::default();
@@ -133,6 +132,16 @@ impl KeyValue {
     }
 }
 
+/// What the timestamps of changes begin with.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "people read the timestamps; nothing else depends on them"
+)]
+fn unix_time() -> Duration {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_1970.unwrap_or(Duration::ZERO)
+}
+
 fn open(directory: &Path) -> Result<(StorageFile, Vec<relay_proto::storage::Record>), Failure> {
     let wrong = |error: &dyn std::error::Error| {
         let directory = directory.display();
@@ -141,7 +150,7 @@ fn open(directory: &Path) -> Result<(StorageFile, Vec<relay_proto::storage::Reco
         ))
     };
     fs::create_dir_all(directory).map_err(|error| wrong(&error))?;
-    let mut storage = StorageFile::open(&directory.join(FILE)).map_err(|error| wrong(&error))?;
+    let mut storage = StorageFile::open(directory.join(FILE)).map_err(|error| wrong(&error))?;
     let records = storage.load().map_err(|error| wrong(&error))?;
     Ok((storage, records))
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 /// The number `.ci/setup` has given to the first user of each root directory.
@@ -73,7 +73,8 @@ impl Flavour {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
             // What has changed in the last seconds may be half written, so Postfix waits for it to become old.
             let file = fs::File::options().append(true).open(path).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(60))
+            let written = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(written - Duration::from_secs(60))
                 .unwrap();
         }
     }
