@@ -99,9 +99,9 @@
 //!
 //! # What is below
 //!
-//! WebSockets are those of tungstenite, which knows no runtime either. The channels are those of `tokio::sync`, which need none
-//! and say so; the crate `tokio` is therefore among the dependencies on every runtime, with its features `sync` and `macros` and
-//! nothing else: no reactor, no executor, no timer. The alternative was five crates in its place, with their own `select!`.
+//! The channels are those of `tokio::sync`, which need no runtime and say so; the crate `tokio` is therefore among the
+//! dependencies on every runtime, with its features `sync` and `macros` and nothing else: no reactor, no executor, no timer.
+//! The alternative was five crates in its place, with their own `select!`.
 
 mod accept;
 mod buffered;

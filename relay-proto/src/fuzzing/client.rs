@@ -61,9 +61,9 @@ pub fn mail_client(input: &[u8]) {
     let mut config = ClientConfig::new(endpoint, ApiKey::new("key"));
     config.queue.items = 4;
     let is_durable = choices.byte() % 2 == 1;
-    let mut lives = 0;
+    let mut lives = 0_u8;
     let mut restore = |now, records| {
-        lives += 1;
+        lives = lives.wrapping_add(1);
         Client::restore(config.clone(), [lives % 2; 32], now, records)
             .expect("what a client has stored is read back")
     };

@@ -31,6 +31,9 @@ fn request_says_the_same(request: &Request, size: usize) {
     if !request.target().is_ascii() || request.fields().get("Host").is_none() {
         return;
     }
+    if has_no_room(request.fields()) {
+        return;
+    }
     for (name, _) in request.query() {
         assert!(request.query_value(&name).is_some());
     }
@@ -49,13 +52,19 @@ fn request_says_the_same(request: &Request, size: usize) {
 }
 
 fn response_says_the_same(response: &Response, size: usize) {
-    if !(200..=599).contains(&response.status()) {
+    if !(200..=599).contains(&response.status()) || has_no_room(response.fields()) {
         return;
     }
     let again = answered("GET", response.to_bytes("GET").chunks(size)).expect("a whole response");
     assert_eq!(again.status(), response.status());
     assert_eq!(said(again.fields()), said(response.fields()));
     assert!(again.body() == response.body() || matches!(response.status(), 204 | 304));
+}
+
+/// Whether the fields that frame a message may be too many beside these, of 64 and 16 KiB.
+fn has_no_room(fields: &Fields) -> bool {
+    let length = |(name, value): (&str, &[u8])| name.len() + value.len() + 4;
+    fields.iter().count() > 60 || fields.iter().map(length).sum::<usize>() > 15 * 1024
 }
 
 /// The fields but those that frame messages.

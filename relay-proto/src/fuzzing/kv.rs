@@ -81,9 +81,9 @@ pub fn kv_service(input: &[u8]) {
     let is_stored = kind & 2 == 0;
     config.max_store_bytes = if kind & 4 == 0 { 10_000 } else { 200 };
     config.max_held_bytes = if kind & 8 == 0 { 1 << 20 } else { 1000 };
-    let mut lives = 0;
+    let mut lives = 0_u8;
     let mut restore = |now, records| {
-        lives += 1;
+        lives = lives.wrapping_add(1);
         let restored = Service::restore(config.clone(), [lives; 32], now, records);
         let mut service = restored.expect("what a service has stored is read back");
         service.set_accounts(now, accounts(0));

@@ -71,9 +71,9 @@ pub fn mail_relay(input: &[u8]) {
     config.max_channels = if kind & 4 == 0 { 64 } else { 2 };
     config.ledger.entries = if kind & 8 == 0 { 100 } else { 2 };
     config.session_expiry_past_end = Duration::from_secs(if kind & 16 == 0 { 900 } else { 1 });
-    let mut lives = 0;
+    let mut lives = 0_u8;
     let mut restore = |now, records| {
-        lives += 1;
+        lives = lives.wrapping_add(1);
         Relay::restore(config.clone(), [lives; 32], now, records)
             .expect("what a relay has stored is read back")
     };
