@@ -248,6 +248,10 @@ impl Client {
         batch: BatchId,
         result: Result<(), StorageError>,
     ) {
+        // A disk that recovers after the end is no news any more.
+        if matches!(self.life, Life::Finished) {
+            return;
+        }
         let Some(spool) = &mut self.spool else { return };
         let Some(answer) = spool.recorder.handle_stored(now, batch, result) else {
             return;
