@@ -28,6 +28,8 @@ pub(crate) struct RelayServer {
     pub(crate) process: Process,
     pub(crate) url: String,
     pub(crate) address: SocketAddr,
+    /// What it took up before the first client came, most of which is the program itself.
+    idle_memory: Option<u64>,
 }
 
 impl RelayServer {
@@ -42,10 +44,12 @@ impl RelayServer {
         let port = expect_port(&process, "listening on ws://127.0.0.1:", "/");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let url = format!("ws://{address}/");
+        let idle_memory = peak_memory(process.id());
         Self {
             process,
             url,
             address,
+            idle_memory,
         }
     }
 
@@ -64,17 +68,23 @@ impl RelayServer {
         )
     }
 
-    /// The most memory it has ever had resident, in bytes; `None` where the system does not tell.
-    pub(crate) fn peak_memory(&self) -> Option<u64> {
-        let path = format!("/proc/{}/status", self.process.id());
-        let Ok(status) = fs::read_to_string(path) else {
+    /// How many bytes more it has ever had resident than before the first client came; `None` where the system does not tell.
+    pub(crate) fn memory_grown(&self) -> Option<u64> {
+        let peak = peak_memory(self.process.id());
+        let (Some(idle), Some(peak)) = (self.idle_memory, peak) else {
             eprintln!("SKIPPED: the part about memory, which only Linux tells");
             return None;
         };
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-        let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kibibytes << 10)
+        Some(peak - idle)
     }
+}
+
+/// The most memory a process has ever had resident, in bytes.
+fn peak_memory(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 /// A running `relay bridge`.
