@@ -169,5 +169,5 @@ fn keys_in_the_clear_are_warned_of() {
         "--upstream",
         "smtp://127.0.0.1:9",
     ]));
-    everybody.wait_for_log("without TLS: keys and mail can be read on the way");
+    everybody.wait_for_log("without TLS: keys and what is sent can be read on the way");
 }
