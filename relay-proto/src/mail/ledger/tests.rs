@@ -36,7 +36,9 @@ fn queued(text: &str) -> Outcome {
 /// What a storage has, and when it was put there.
 #[derive(Clone, Default)]
 struct Disk {
-    records: BTreeMap<(&'static str, Bytes), (Bytes, Time)>,
+    records: BTreeMap<(&'static str, Bytes), (Bytes, Duration)>,
+    /// How long there was a disk before the clock of the present process began.
+    before: Duration,
 }
 
 impl Disk {
@@ -44,7 +46,8 @@ impl Disk {
         for write in writes {
             match write {
                 Write::Put { table, key, value } => {
-                    self.records.insert((table, key), (value, now));
+                    let at = self.time(now);
+                    self.records.insert((table, key), (value, at));
                 }
                 Write::Delete { table, key } => {
                     self.records.remove(&(table, key));
@@ -62,13 +65,18 @@ impl Disk {
 
     fn records(&self, now: Time) -> Vec<Record> {
         let record =
-            |((table, key), (value, at)): (&(&'static str, Bytes), &(Bytes, Time))| Record {
+            |((table, key), (value, at)): (&(&'static str, Bytes), &(Bytes, Duration))| Record {
                 table: table.to_string(),
                 key: key.clone(),
                 value: value.clone(),
-                age: now.since(*at),
+                age: self.time(now).saturating_sub(*at),
             };
         self.records.iter().map(record).collect()
+    }
+
+    /// The time of a disk, which goes on while the clocks of processes begin anew.
+    fn time(&self, now: Time) -> Duration {
+        self.before + now.since(Time::ZERO)
     }
 }
 
@@ -124,6 +132,7 @@ impl Bench {
     fn restart(&mut self, later: Duration) {
         let now = self.now.after(later);
         let records = self.disk.records(now);
+        self.disk.before = self.disk.time(now);
         self.now = Time::ZERO;
         self.ledger =
             Ledger::restore(self.ledger.limits, &mut random(), self.now, records).unwrap();
