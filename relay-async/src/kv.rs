@@ -263,18 +263,18 @@ impl<R: Runtime> Client<R> {
             command(client, now);
             news
         });
-        let mut unsettled = Vec::new();
-        if let Ok(mut news) = subscribed.await {
-            loop {
-                match news.recv().await {
-                    Ok(Event::Terminated { left }) => unsettled = left,
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => break,
-                }
+        let left = match subscribed.await {
+            Ok(news) => {
+                news::last(news, |event| match event {
+                    Event::Terminated { left } => Some(left),
+                    _ => None,
+                })
+                .await
             }
-        }
+            Err(Stopped) => None,
+        };
         self.driver.finished().await;
-        unsettled
+        left.unwrap_or_default()
     }
 }
 

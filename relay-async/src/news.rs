@@ -23,3 +23,18 @@ pub(crate) fn stream<E: Clone + Send + 'static>(
         Some((item, news))
     }))
 }
+
+/// Hears all news there are until the machine ends, and returns the last that was looked for.
+pub(crate) async fn last<E: Clone, T>(
+    mut news: Receiver<E>,
+    find: impl Fn(E) -> Option<T>,
+) -> Option<T> {
+    let mut found = None;
+    loop {
+        match news.recv().await {
+            Ok(event) => found = find(event).or(found),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return found,
+        }
+    }
+}

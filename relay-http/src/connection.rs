@@ -3,10 +3,7 @@
 use crate::websocket::WebSocket;
 use bytes::Bytes;
 use relay_proto::{Time, http::RequestReader};
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{collections::VecDeque, net::IpAddr};
 
 /// A connection that was accepted and has not ended.
 pub(crate) struct Connection {
@@ -79,16 +76,5 @@ impl Sends {
     /// How many bytes wait that the site knows nothing of.
     pub(crate) const fn own_bytes(&self) -> usize {
         self.own_bytes
-    }
-}
-
-/// Whom an address stands for: an IPv6 customer has a /64 to choose from (RFC 6177).
-pub(crate) fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
     }
 }

@@ -1,13 +1,14 @@
 //! The machine.
 
 use crate::{
-    connection::{Connection, State, network},
+    connection::{Connection, State},
     handshake,
     websocket::WebSocket,
 };
 use bytes::Bytes;
 use relay_proto::{
     Action, CloseCode, Closure, Deadline, Frame, Input, LinkId, Machine, Time,
+    admission::network,
     http::{Answer, Reading, Request, RequestReader, Response, Site},
 };
 use relay_transport::{Config, PIECE, fault, websocket};

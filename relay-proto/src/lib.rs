@@ -83,7 +83,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod admission;
+pub mod admission;
 mod application;
 pub mod channels;
 mod endpoint;

@@ -2,7 +2,8 @@
 
 mod refusals;
 
-pub(crate) use refusals::{Refusals, network};
+pub(crate) use refusals::Refusals;
+pub use refusals::network;
 
 /// One gets up to so many times as much as it leaves, of whatever is bounded. Whoever comes next thus finds some at once, however
 /// little is left, and one alone has eight of nine.

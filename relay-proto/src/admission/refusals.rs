@@ -73,7 +73,7 @@ impl Refusals {
 }
 
 /// Whom an address stands for: an IPv6 customer has a /64 to choose from (RFC 6177).
-pub(crate) fn network(peer: IpAddr) -> IpAddr {
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

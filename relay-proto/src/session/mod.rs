@@ -70,6 +70,7 @@ mod error;
 mod frame;
 mod haste;
 mod id;
+mod progress;
 mod registry;
 mod retention;
 #[expect(clippy::module_inception, reason = "it is what the room is about")]
@@ -82,6 +83,7 @@ pub use error::{ResumeError, SendError, SessionError};
 pub use frame::{Body, FrameError, HEADER_LIMIT, SessionFrame};
 pub(crate) use haste::Haste;
 pub use id::{SessionId, SessionIdError};
+pub(crate) use progress::{FRUITLESS_LINKS, Progress};
 pub use registry::{Opened, Registry, RegistryConfig, RegistryFull, Resumed};
 pub use retention::RetentionLimits;
 pub use session::{Delivery, Session};

@@ -4,7 +4,7 @@ use crate::{
     Deadline, Frame, LinkId, Time,
     kv::wire::{Grant, Resume},
     link::Uplink,
-    session::{Body, Haste, RetentionLimits, Session, SessionId},
+    session::{Body, Haste, Progress, RetentionLimits, Session, SessionId},
 };
 use alloc::string::{String, ToString};
 use bytes::Bytes;
@@ -13,10 +13,6 @@ use core::time::Duration;
 /// How many bytes may wait for the transport before more is handed out: enough to keep a fast link busy between two
 /// wake-ups. What is not handed out can still be overtaken.
 pub(super) const WINDOW: usize = 128 << 10;
-
-/// How many links in a row may be lost without anything having got through before the session is given up: it may hold what the
-/// links break at, and holds it until it has arrived.
-const FRUITLESS_LINKS: u32 = 3;
 
 /// The shortest time between two signs of life, whatever the service asks for.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -33,9 +29,7 @@ pub(super) struct Durable {
     /// When to show life on the link there is.
     beat_at: Time,
     max_calls: u64,
-    /// What had got through, in either direction, when the last link was lost.
-    got_through: (u64, u64),
-    fruitless_links: u32,
+    progress: Progress,
 }
 
 impl Durable {
@@ -48,8 +42,7 @@ impl Durable {
             heartbeat: SHORTEST_HEARTBEAT,
             beat_at: now,
             max_calls: 1,
-            got_through: (0, 1),
-            fruitless_links: 0,
+            progress: Progress::new(),
         };
         durable.go_on(now, link, grant)?;
         Ok(durable)
@@ -91,15 +84,7 @@ impl Durable {
     /// The link is lost; whether the session should be given up, since it gets nowhere.
     pub(super) fn link_lost(&mut self, now: Time) -> bool {
         self.leave(now);
-        let got_through = (self.session.acknowledged(), self.session.receive_next());
-        let (waiting, _) = self.session.unacknowledged();
-        if waiting > 0 && got_through == self.got_through {
-            self.fruitless_links += 1;
-        } else {
-            self.fruitless_links = 0;
-        }
-        self.got_through = got_through;
-        self.fruitless_links >= FRUITLESS_LINKS
+        self.progress.link_lost(&self.session)
     }
 
     /// The link is none of the session's any longer.

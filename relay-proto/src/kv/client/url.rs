@@ -3,7 +3,8 @@
 use super::Credential;
 use crate::{EndpointError, WebSocketUrl};
 use alloc::{borrow::ToOwned, format, string::String};
-use core::{fmt, fmt::Write, str::FromStr};
+use core::{fmt, str::FromStr};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// The base URL of a service, as it is given to HPKV's clients: `wss://kv.example`, `https://kv.example/`, `ws://localhost:8080/ws`.
 ///
@@ -17,7 +18,8 @@ impl ServiceUrl {
     /// [`as_str`](WebSocketUrl::as_str) shows.
     pub fn websocket(&self, credential: &Credential) -> WebSocketUrl {
         let (name, value) = credential.in_query();
-        let url = format!("{}?{name}={}", self.0.as_str(), Encoded(value));
+        let value = utf8_percent_encode(value, RESERVED);
+        let url = format!("{}?{name}={value}", self.0.as_str());
         url.parse()
             .expect("a URL stays one with a query that is percent-encoded")
     }
@@ -28,22 +30,12 @@ impl ServiceUrl {
     }
 }
 
-/// Everything but unreserved characters (RFC 3986, section 2.3) percent-encoded.
-struct Encoded<'a>(&'a str);
-
-impl fmt::Display for Encoded<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    f.write_char(char::from(byte))?;
-                }
-                _ => write!(f, "%{byte:02X}")?,
-            }
-        }
-        Ok(())
-    }
-}
+/// Everything but unreserved characters (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Reads a base URL.
 impl FromStr for ServiceUrl {

@@ -16,7 +16,7 @@ use crate::{
     },
     outbox::Entry,
     pacing::Window,
-    session::{Body, Haste, RetentionLimits, Session, SessionId},
+    session::{Body, Haste, Progress, RetentionLimits, Session, SessionId},
     smtp::{Capabilities, Conversation, Flight, ScriptRun},
 };
 use alloc::{
@@ -37,10 +37,6 @@ const OVERHEAD: usize = 1 << 10;
 /// How many bytes may wait for the transport before more is handed out: enough to keep a fast link busy between two
 /// wake-ups. What is not handed out can still be overtaken.
 const WINDOW: usize = 128 << 10;
-
-/// How many links in a row may be lost without anything having got through before what was being sent makes way: it may be
-/// what the links break at.
-pub(super) const FRUITLESS_LINKS: u32 = 3;
 
 /// The shortest time between two signs of life, whatever the relay asks for.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -69,9 +65,7 @@ pub(super) struct Durable {
     beat_at: Time,
     /// The relay takes nothing new; its clients are to come back over so long.
     draining: Option<Duration>,
-    /// What had got through, in either direction, when the last link was lost.
-    got_through: (u64, u64),
-    fruitless_links: u32,
+    progress: Progress,
 }
 
 /// A submission on a channel of its own.
@@ -174,8 +168,7 @@ impl Durable {
             heartbeat: SHORTEST_HEARTBEAT,
             beat_at: now,
             draining: None,
-            got_through: (0, 1),
-            fruitless_links: 0,
+            progress: Progress::new(),
         })
     }
 
@@ -264,15 +257,7 @@ impl Durable {
             return false;
         };
         self.session.detach(now, link);
-        let got_through = (self.session.acknowledged(), self.session.receive_next());
-        let (waiting, _) = self.session.unacknowledged();
-        if waiting > 0 && got_through == self.got_through {
-            self.fruitless_links += 1;
-        } else {
-            self.fruitless_links = 0;
-        }
-        self.got_through = got_through;
-        self.fruitless_links >= FRUITLESS_LINKS
+        self.progress.link_lost(&self.session)
     }
 
     /// The client leaves the link.

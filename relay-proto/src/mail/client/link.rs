@@ -1,10 +1,11 @@
 //! The life of the client's link: introduction, loss, another attempt.
 
-use super::{Client, ConnectionState, Error, Event, dialect::Dialect, durable::FRUITLESS_LINKS};
+use super::{Client, ConnectionState, Error, Event, dialect::Dialect};
 use crate::{
     CloseCode, Closure, Frame, OpenError, Time,
     link::{Change, LinkError},
     mail::wire::{self, AUTHENTICATION_REFUSED, Denied, Message},
+    session::FRUITLESS_LINKS,
 };
 use alloc::string::ToString;
 use core::time::Duration;
