@@ -3,6 +3,7 @@
 //! `cargo run --release -p relay-cli --example flood` starts `relay serve` with two keys and a mail server that takes everything. One key
 //! sends a message each 100 ms; the other floods the relay, on eight links and as fast as they take it: with frames that mean
 //! nothing, with pings, or with messages of a few bytes. How long the messages of the first take is printed beside what they take without.
+//! The floods come from a process of their own, or their tasks would stand between the measuring client and its runtime.
 
 use futures_util::{SinkExt, StreamExt};
 use relay_proto::{
@@ -29,80 +30,93 @@ type Failure = Box<dyn Error + Send + Sync>;
 const LINKS: usize = 8;
 const MESSAGES: usize = 50;
 
-#[derive(Clone, Copy, Debug)]
-enum Flood {
-    Nothing,
-    Frames,
-    Pings,
-    Messages,
-}
+const FLOODS: [&str; 3] = ["frames", "pings", "messages"];
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
+    if let [_, flood, url] = &std::env::args().collect::<Vec<_>>()[..] {
+        return self::flood(flood, url).await;
+    }
     let program = std::env::current_exe()?;
     let program = program.parent().and_then(|path| path.parent());
     let program = program.ok_or("no directory")?.join("relay");
-    let mut child = Command::new(program)
+    let relay = Command::new(program)
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "error"])
         .args(["--upstream", &format!("smtp://{}", mail_server()?)])
         .env("RELAY_API_KEY", "good,bad")
         .stdout(Stdio::piped())
         .spawn()?;
-    let measured = measure(&mut child).await;
-    child.kill()?;
-    child.wait()?;
-    measured
+    let mut relay = Ended(relay);
+    let output = relay.0.stdout.take().ok_or("no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let line = lines.next().ok_or("the relay has ended")??;
+    let url = line.strip_prefix("listening on ").ok_or("no address")?;
+    measure("nothing", url).await?;
+    for flood in FLOODS {
+        let flooder = Command::new(std::env::current_exe()?)
+            .args([flood, url])
+            .spawn()?;
+        let flooder = Ended(flooder);
+        measure(flood, url).await?;
+        drop(flooder);
+        measure("nothing", url).await?;
+    }
+    Ok(())
 }
 
-async fn measure(child: &mut Child) -> Result<(), Failure> {
-    let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
-    let line = lines.next().ok_or("the relay has ended")??;
-    let url = line
-        .strip_prefix("listening on ")
-        .ok_or("no address")?
-        .to_owned();
-    for flood in [
-        Flood::Nothing,
-        Flood::Frames,
-        Flood::Nothing,
-        Flood::Pings,
-        Flood::Nothing,
-        Flood::Messages,
-        Flood::Nothing,
-    ] {
-        let mut flooders = JoinSet::new();
-        for _ in 0..LINKS {
-            match flood {
-                Flood::Nothing => {}
-                Flood::Frames => {
-                    let frame = Message::text(r#"{"type":"NOTHING"}"#);
-                    drop(flooders.spawn(send_frames(url.clone(), frame)));
-                }
-                Flood::Pings => {
-                    let frame = Message::Ping(b"0123456789"[..].into());
-                    drop(flooders.spawn(send_frames(url.clone(), frame)));
-                }
-                Flood::Messages => drop(flooders.spawn(send_messages(url.clone()))),
-            }
-        }
-        let client = client(&url, "good")?;
+/// A process that ends with this.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn measure(flood: &str, url: &str) -> Result<(), Failure> {
+    let client = client(url, "good")?;
+    client.send(letter()?).await?;
+    let mut took = Vec::new();
+    let mut ticks = time::interval(Duration::from_millis(100));
+    for _ in 0..MESSAGES {
+        ticks.tick().await;
+        let began = Instant::now();
         client.send(letter()?).await?;
-        let mut took = Vec::new();
-        let mut ticks = time::interval(Duration::from_millis(100));
-        for _ in 0..MESSAGES {
-            ticks.tick().await;
-            let began = Instant::now();
-            client.send(letter()?).await?;
-            took.push(began.elapsed());
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    let at = |share: usize| took[MESSAGES * share / 100].as_secs_f64() * 1000.0;
+    println!(
+        "{flood}: half take up to {:.2} ms, nine of ten {:.2} ms",
+        at(50),
+        at(90)
+    );
+    Ok(())
+}
+
+async fn flood(flood: &str, url: &str) -> Result<(), Failure> {
+    let mut flooders = JoinSet::new();
+    for _ in 0..LINKS {
+        let url = url.to_owned();
+        match flood {
+            "frames" => {
+                let frame = Message::text(r#"{"type":"NOTHING"}"#);
+                drop(flooders.spawn(send_frames(url, frame)));
+            }
+            "pings" => {
+                let frame = Message::Ping(b"0123456789"[..].into());
+                drop(flooders.spawn(send_frames(url, frame)));
+            }
+            "messages" => drop(flooders.spawn(send_messages(url))),
+            _ => return Err("floods are frames, pings or messages".into()),
         }
-        took.sort_unstable();
-        let at = |share: usize| took[MESSAGES * share / 100].as_secs_f64() * 1000.0;
-        println!(
-            "{flood:?}: half take up to {:.2} ms, nine of ten {:.2} ms",
-            at(50),
-            at(90)
-        );
-        flooders.shutdown().await;
+    }
+    while let Some(ended) = flooders.join_next().await {
+        if let Err(why) = ended? {
+            eprintln!("a flooder was stopped: {why}");
+        }
     }
     Ok(())
 }
