@@ -271,6 +271,22 @@ impl Session {
         self.arrived.take_over(seq);
     }
 
+    /// Takes a message like [`handle_frame`](Self::handle_frame), where all of it is answered at once, or kept for as long as the
+    /// session. Says besides whether there was anything new in it, an acknowledgement included.
+    pub(crate) fn take_in(
+        &mut self,
+        link: LinkId,
+        message: &Bytes,
+    ) -> Result<(Option<Delivery>, bool), SessionError> {
+        let acknowledged = self.acknowledged();
+        let delivery = self.handle_frame(link, message)?;
+        if let Some(delivery) = &delivery {
+            self.take_over(delivery.seq);
+        }
+        let is_new = delivery.is_some() || self.acknowledged() > acknowledged;
+        Ok((delivery, is_new))
+    }
+
     // ---- the end ----
 
     /// How long the session lives without a link; also where it has none already, counted from the loss of the last.

@@ -2,7 +2,11 @@
 
 use super::account::KeyDigest;
 use super::pattern::Patterns;
-use crate::{Action, Deadline, Frame, LinkId, Time, link::Heartbeat, session::SessionId};
+use crate::{
+    Action, Deadline, Frame, LinkId, Time,
+    link::{Chatter, Heartbeat},
+    session::SessionId,
+};
 use alloc::{collections::VecDeque, string::String, sync::Arc};
 use core::time::Duration;
 
@@ -21,6 +25,7 @@ pub(super) struct Link {
     id: LinkId,
     pub(super) rights: Arc<Rights>,
     pub(super) heartbeat: Heartbeat,
+    pub(super) chatter: Chatter,
     pub(super) state: State,
     /// The lengths of the frames the driver has not reported as written.
     unwritten: VecDeque<usize>,
@@ -49,6 +54,7 @@ impl Link {
             id,
             rights,
             heartbeat: Heartbeat::new(heartbeat, now),
+            chatter: Chatter::new(),
             state: State::Fresh,
             unwritten: VecDeque::new(),
             unwritten_bytes: 0,
@@ -80,7 +86,7 @@ impl Link {
     pub(super) fn deadline(&self) -> Option<Deadline> {
         match self.state {
             State::Closing { .. } => None,
-            _ => self.heartbeat.deadline(),
+            _ => Deadline::earliest([self.heartbeat.deadline(), self.chatter.deadline()]),
         }
     }
 }

@@ -81,7 +81,7 @@ impl Service {
             return self.violated(now, id, CloseCode::MESSAGE_TOO_BIG, why.into());
         }
         let (Frame::Text(payload) | Frame::Binary(payload)) = frame else {
-            return;
+            return link.chatter.heard_nothing(now);
         };
         match link.state {
             State::Closing { .. } => {}
@@ -168,6 +168,7 @@ impl Service {
             !front.has_enough(self.config.max_calls) && front.has_room_for_answers()
         };
         match link.state {
+            _ if link.chatter.is_too_much() => false,
             State::Fresh | State::Plain => {
                 let front = self.fronts.get(&FrontId::Link(id));
                 !link.is_slow() && front.is_some_and(takes)
@@ -307,6 +308,7 @@ impl Service {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        link.chatter.handle_timeout(now);
         match link.heartbeat.handle_timeout(now) {
             Some(Pulse::Ping) => {
                 link.send(Frame::Ping(Bytes::new()), &mut self.actions);

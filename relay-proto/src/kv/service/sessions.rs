@@ -199,29 +199,32 @@ impl Service {
             let why = "a text message in a session, where all are binary";
             return self.violated(now, link, CloseCode::PROTOCOL_ERROR, why.into());
         };
-        let arrived = self.sessions.update(id, |session, ()| {
-            let delivery = session.handle_frame(link, message)?;
-            // It is answered, or kept for as long as the session.
-            if let Some(delivery) = &delivery {
-                session.take_over(delivery.seq);
-            }
-            Ok::<_, crate::session::SessionError>(delivery)
-        });
+        let arrived = self
+            .sessions
+            .update(id, |session, ()| session.take_in(link, message));
+        if let Some(Ok((_, false))) = arrived
+            && let Some(link) = self.links.get_mut(&link)
+        {
+            link.chatter.heard_nothing(now);
+        }
         let front = FrontId::Session(id);
         self.stirred.insert(front);
         let payload = match arrived {
-            Some(Ok(Some(Delivery {
-                body: Body::Control(payload),
-                ..
-            }))) => payload,
-            Some(Ok(Some(_))) => {
+            Some(Ok((
+                Some(Delivery {
+                    body: Body::Control(payload),
+                    ..
+                }),
+                _,
+            ))) => payload,
+            Some(Ok((Some(_), _))) => {
                 let why = "a data frame, of which this dialect has none";
                 return self.violated(now, link, CloseCode::PROTOCOL_ERROR, why.into());
             }
             Some(Err(error)) => {
                 return self.violated(now, link, CloseCode::PROTOCOL_ERROR, error.to_string());
             }
-            Some(Ok(None)) | None => return,
+            Some(Ok((None, _))) | None => return,
         };
         match decode_client(&payload) {
             Ok(ClientMessage::Call(request)) => {

@@ -93,7 +93,7 @@ impl Relay {
         if start == Start::Greeting {
             self.await_upstream(now, id);
         }
-        self.touched.push(Timed::Channel(id));
+        self.touched.insert(Timed::Channel(id));
         Ok(id)
     }
 
@@ -178,7 +178,7 @@ impl Relay {
     /// The client, or the front with it, is done with the channel. The front tells the client itself.
     pub(super) fn close_channel(&mut self, now: Time, id: ChannelId, why: &str) {
         if let Some(channel) = self.take_channel(id) {
-            self.touched.push(Timed::Channel(id));
+            self.touched.insert(Timed::Channel(id));
             self.pool.stop_waiting(id);
             self.leave_delivery(id, &channel);
             self.release_upstream(now, channel.upstream, why);
@@ -265,7 +265,7 @@ impl Relay {
             return;
         };
         open.active = now;
-        self.touched.push(Timed::Channel(id));
+        self.touched.insert(Timed::Channel(id));
         let pause = Exchange {
             channel: id,
             owner,
@@ -428,7 +428,7 @@ impl Relay {
         let Some(channel) = self.take_channel(id) else {
             return;
         };
-        self.touched.push(Timed::Channel(id));
+        self.touched.insert(Timed::Channel(id));
         let front = channel.owner.front;
         if let Some(front) = self.fronts.get_mut(front) {
             front.ended(id, ending, &mut self.output);

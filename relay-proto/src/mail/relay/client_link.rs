@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     CloseCode, Deadline, Frame, LinkId, Time,
-    link::Heartbeat,
+    link::{Chatter, Heartbeat},
     mail::wire::{Denied, DurableRequest, Message, Violation},
     session::SessionId,
 };
@@ -29,6 +29,7 @@ const REPLIES_HIGH_WATER: usize = 64 * 1024;
 pub(super) struct ClientLink {
     pub(super) peer: Option<IpAddr>,
     pub(super) heartbeat: Heartbeat,
+    pub(super) chatter: Chatter,
     pub(super) outgoing: Outgoing,
     pub(super) ignored_frames: u64,
     /// Whose it is, once its key is granted.
@@ -103,6 +104,7 @@ impl ClientLink {
         Self {
             peer,
             heartbeat: Heartbeat::new(config.heartbeat_interval, now),
+            chatter: Chatter::new(),
             outgoing: Outgoing::new(link),
             ignored_frames: 0,
             account: None,
@@ -111,6 +113,12 @@ impl ClientLink {
                 until: now.after(config.authentication_timeout),
             },
         }
+    }
+
+    /// It has sent what nobody knows.
+    pub(super) fn ignores(&mut self, now: Time) {
+        self.ignored_frames += 1;
+        self.chatter.heard_nothing(now);
     }
 
     /// The channel that is open or being opened.
@@ -160,6 +168,7 @@ impl ClientLink {
     /// The largest frame taken now; `channel_takes`: its channel, if there is one, has room for more.
     pub(super) const fn read_limit(&self, channel_takes: bool) -> usize {
         match self.state {
+            _ if self.chatter.is_too_much() => 0,
             State::Unauthenticated { .. } => EARLY_LIMIT,
             State::Serving(_) if channel_takes && !self.is_slow() => FRAME_LIMIT,
             // Each channel has its own bounds.
@@ -186,7 +195,7 @@ impl ClientLink {
             }),
             State::Serving(_) | State::Durable(_) => None,
         };
-        Deadline::earliest([own, self.heartbeat.deadline()])
+        Deadline::earliest([own, self.heartbeat.deadline(), self.chatter.deadline()])
     }
 }
 

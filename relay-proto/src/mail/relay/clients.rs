@@ -76,7 +76,7 @@ impl Relay {
         };
         client.heartbeat.heard(now);
         if matches!(frame, Frame::Ping(_) | Frame::Pong(_)) {
-            return;
+            return client.chatter.heard_nothing(now);
         }
         let read = if frame.len() > client.frame_limit() {
             Err(Violation {
@@ -96,7 +96,9 @@ impl Relay {
                 State::Deciding { early, .. } => early.push(frame.clone()).map(|()| None),
                 State::Unauthenticated { .. } | State::Serving(_) => {
                     decode(frame).inspect(|message| {
-                        client.ignored_frames += u64::from(message.is_none());
+                        if message.is_none() {
+                            client.ignores(now);
+                        }
                     })
                 }
             }
@@ -283,7 +285,7 @@ impl Relay {
             self.close_channel(now, channel, reason);
         }
         self.detach_session(now, link);
-        self.touched.push(Timed::Link(link));
+        self.touched.insert(Timed::Link(link));
     }
 
     pub(super) fn client_ended(&mut self, now: Time, link: LinkId, why: String) {
@@ -315,6 +317,7 @@ impl Relay {
         let Some(client) = self.fronts.clients.get_mut(&link) else {
             return;
         };
+        client.chatter.handle_timeout(now);
         match client.heartbeat.handle_timeout(now) {
             Some(Pulse::Ping) => {
                 let ping = Frame::Ping(Bytes::new());

@@ -118,7 +118,9 @@ pub struct Relay {
     rates: Rates,
     timers: Timers,
     /// Whose timers may have changed.
-    touched: Vec<Timed>,
+    touched: BTreeSet<Timed>,
+    /// When the last input came that is not settled. Inputs often come together, and are settled together.
+    unsettled: Option<Time>,
     output: Output,
 }
 
@@ -182,7 +184,8 @@ impl Relay {
             usage: Usage::default(),
             rates: Rates::default(),
             timers: Timers::default(),
-            touched: Vec::new(),
+            touched: BTreeSet::new(),
+            unsettled: None,
             output: Output::default(),
         }
     }
@@ -371,20 +374,26 @@ impl Relay {
         self.output.events.push_back(Event::Finished);
     }
 
+    fn settle_inputs(&mut self) {
+        if let Some(now) = self.unsettled {
+            self.settle(now, None);
+        }
+    }
+
     /// Brings the timers up to date with what has changed, and ends where a drain has nothing left to wait for.
     fn settle(&mut self, now: Time, link: Option<LinkId>) {
+        self.unsettled = None;
         self.touched.extend(link.map(Timed::Link));
         loop {
             self.supply(now);
-            while let Some(timed) = self.touched.pop() {
-                let channel = match timed {
-                    Timed::Channel(channel) => Some(channel),
-                    Timed::Link(link) => self.settle_link(now, link),
-                    Timed::Queue => None,
-                };
-                // The timers of a channel, its front and its upstream depend on each other.
-                if let Some(id) = channel {
-                    self.settle_channel(now, id);
+            while let Some(timed) = self.touched.pop_first() {
+                match timed {
+                    Timed::Channel(channel) => self.settle_channel(now, channel),
+                    Timed::Link(link) => match self.channel_of(link) {
+                        Some(channel) => self.settle_channel(now, channel),
+                        None => self.settle_link(now, link),
+                    },
+                    Timed::Queue => {}
                 }
             }
             if self.follow_ledger(now) {
@@ -407,7 +416,23 @@ impl Relay {
         }
     }
 
+    /// The channel whose link this is, if there is one.
+    fn channel_of(&self, link: LinkId) -> Option<ChannelId> {
+        let channel = match self.pool.upstreams.get(&link) {
+            Some(upstream) => upstream.channel(),
+            None => self.fronts.clients.get(&link)?.channel(),
+        };
+        channel.filter(|id| {
+            let channel = self.channels.get(id);
+            channel.is_some_and(|channel| {
+                channel.upstream == Some(link) || channel.owner.front == FrontId::Link(link)
+            })
+        })
+    }
+
+    /// The timers of a channel, its front and its upstream depend on each other.
     fn settle_channel(&mut self, now: Time, id: ChannelId) {
+        self.touched.remove(&Timed::Channel(id));
         let waits = self.upstream_waits_for_client(id);
         let waiting = self.channel_waiting(id);
         if let Some(channel) = self.channels.get_mut(&id) {
@@ -433,11 +458,10 @@ impl Relay {
         }
     }
 
-    /// Returns the channel the link works for.
-    fn settle_link(&mut self, now: Time, link: LinkId) -> Option<ChannelId> {
+    fn settle_link(&mut self, now: Time, link: LinkId) {
+        self.touched.remove(&Timed::Link(link));
         if let Some(upstream) = self.pool.upstreams.get(&link) {
-            self.timers.set(Timed::Link(link), upstream.deadline());
-            return upstream.channel();
+            return self.timers.set(Timed::Link(link), upstream.deadline());
         }
         let reading = self.read_limit(link) > 0;
         let Fronts { clients, sessions } = &mut self.fronts;
@@ -448,7 +472,6 @@ impl Relay {
             let waiting = client.outgoing.bytes();
             self.usage.holds(account, &mut client.held, waiting);
         }
-        let channel = client.as_ref().and_then(|client| client.channel());
         let deadline = client.and_then(|client| {
             // A client that is not read for being slow is not excused.
             client
@@ -463,7 +486,6 @@ impl Relay {
             Deadline::earliest([client.deadline(), haste])
         });
         self.timers.set(Timed::Link(link), deadline);
-        channel
     }
 }
 
@@ -513,7 +535,8 @@ impl Machine for Relay {
             }
             Input::Stored { batch, result } => {
                 self.ledger.handle_stored(now, batch, result);
-                return self.settle(now, None);
+                self.unsettled = Some(now);
+                return;
             }
             Input::Closed { link, why } => {
                 if self.fronts.clients.contains_key(&link) {
@@ -524,7 +547,8 @@ impl Machine for Relay {
                 link
             }
         };
-        self.settle(now, Some(link));
+        self.touched.insert(Timed::Link(link));
+        self.unsettled = Some(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
@@ -540,7 +564,7 @@ impl Machine for Relay {
                 // Connections are opened below.
                 Timed::Queue => {}
             }
-            self.touched.push(timed);
+            self.touched.insert(timed);
             self.settle(now, None);
         }
         if self.is_finished() {
@@ -574,11 +598,13 @@ impl Machine for Relay {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
+        self.settle_inputs();
         let action = self.output.actions.pop_front();
         action.or_else(|| self.ledger.poll_action())
     }
 
     fn poll_event(&mut self) -> Option<Event> {
+        self.settle_inputs();
         self.output.events.pop_front()
     }
 

@@ -166,18 +166,17 @@ impl Relay {
             return Ok(());
         }
         self.output.stirred.insert(id);
-        let arrived = self.sessions.update(id, |session, ()| {
-            let delivery = session.handle_frame(link, message)?;
-            // What it says is done at once, or kept for as long as the session.
-            if let Some(delivery) = &delivery {
-                session.take_over(delivery.seq);
-            }
-            Ok(delivery)
-        });
+        let arrived = self
+            .sessions
+            .update(id, |session, ()| session.take_in(link, message));
         let arrived = arrived
             .transpose()
             .map_err(|error: SessionError| broken(error))?;
-        match arrived.flatten() {
+        let (delivery, is_new) = arrived.unwrap_or_default();
+        if !is_new && let Some(client) = self.fronts.clients.get_mut(&link) {
+            client.chatter.heard_nothing(now);
+        }
+        match delivery {
             None => Ok(()),
             Some(Delivery {
                 body: Body::Data { channel, payload },
@@ -190,7 +189,7 @@ impl Relay {
                 Some(word) => self.durable_word(now, id, word),
                 None => {
                     if let Some(client) = self.fronts.clients.get_mut(&link) {
-                        client.ignored_frames += 1;
+                        client.ignores(now);
                     }
                     Ok(())
                 }
@@ -492,7 +491,7 @@ impl Relay {
             }
             _ => self.close_client(now, link, violation.code, &violation.reason),
         }
-        self.touched.push(Timed::Link(link));
+        self.touched.insert(Timed::Link(link));
         let event = Event::Violation { link, violation };
         self.output.events.push_back(event);
     }

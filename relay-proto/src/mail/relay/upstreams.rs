@@ -75,7 +75,7 @@ impl Relay {
         if link_ended {
             self.pool.remove(link);
         }
-        self.touched.push(Timed::Link(link));
+        self.touched.insert(Timed::Link(link));
         let was_coming = self.pool.forget(link);
         let channel = match loss {
             Loss::NotOpened if was_coming => self.pool.missed(&self.config, now),
@@ -110,7 +110,7 @@ impl Relay {
             let is_past_end = upstream.is_past_end_of_data();
             upstream.release(keeps, &self.config, now, why, &mut self.output);
             self.delivery_released(link, is_past_end);
-            self.touched.push(Timed::Link(link));
+            self.touched.insert(Timed::Link(link));
             self.rest_upstream(now, link);
         }
     }
@@ -146,7 +146,7 @@ impl Relay {
         upstream.lease(id, channel.owner.link);
         channel.waits_until = None;
         channel.upstream = Some(link);
-        self.touched.push(Timed::Channel(id));
+        self.touched.insert(Timed::Channel(id));
         self.pool.expect_mail(&self.config, now);
         self.channel_ready(now, id);
         self.drive(now, id);

@@ -236,3 +236,16 @@ fn a_batch_is_bounded_also_where_small_calls_make_large_values() {
     assert!(batches > 20);
     assert_eq!(world.texts(link).len(), 100);
 }
+
+#[test]
+fn pings_are_read_at_fifty_a_second_and_calls_go_on_after_them() {
+    let mut world = World::stored();
+    let link = world.connect(KEY);
+    for _ in 0..250 {
+        world.send(link, Frame::Ping("?".into()));
+    }
+    assert_eq!(world.service.read_limit(link), 0);
+    world.pass(Duration::from_secs(1));
+    assert!(world.service.read_limit(link) > 0);
+    world.call(link, set("still", "here")).unwrap();
+}

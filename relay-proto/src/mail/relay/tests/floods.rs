@@ -5,7 +5,7 @@ use super::{
     rig::{CLIENT, Rig, config, pooled, seconds},
 };
 use crate::{
-    CloseCode, Frame, LinkId,
+    CloseCode, Frame, Input, LinkId,
     mail::{
         relay::{Event, Policy, RelayConfig},
         wire::{Message, Word, encode_word},
@@ -416,4 +416,47 @@ fn refused_recipients_without_end_end_the_message() {
     let heard = peer.hears(channel);
     assert_eq!(heard.matches("550 no\r\n").count(), 1000);
     assert!(heard.contains("421 4.5.3 ") && heard.ends_with("[closed]"));
+}
+
+#[test]
+fn frames_that_say_nothing_are_read_at_fifty_a_second_and_mail_goes_on_after_them() {
+    let nothing = Frame::Text(r#"{"type":"NOTHING"}"#.into());
+    let ping = Frame::Ping("?".into());
+    let pong = Frame::Pong("?".into());
+    for frame in [nothing, ping, pong] {
+        let (mut rig, _) = Rig::open(Policy::default());
+        assert!(rig.read_limit(CLIENT) > 0);
+        let input = |frame: &Frame| Input::Frame {
+            link: CLIENT,
+            frame: frame.clone(),
+        };
+        for _ in 0..200 {
+            rig.input(input(&frame));
+            assert!(rig.read_limit(CLIENT) > 0);
+        }
+        // What was read before the driver has asked again.
+        for _ in 0..50 {
+            rig.input(input(&frame));
+        }
+        assert_eq!(rig.read_limit(CLIENT), 0);
+        rig.pass(Duration::from_millis(999));
+        assert_eq!(rig.read_limit(CLIENT), 0);
+        rig.pass(Duration::from_millis(1));
+        assert!(rig.read_limit(CLIENT) > 0);
+        rig.client_says("NOOP\r\n");
+        assert_eq!(rig.client_hears_smtp(), "250 2.0.0 Ok\r\n");
+    }
+}
+
+#[test]
+fn acknowledgements_of_nothing_new_are_too_many_at_some_time() {
+    let mut rig = Rig::new(pooled());
+    let mut peer = Peer::connect(&mut rig, 0);
+    for _ in 0..250 {
+        peer.session.beat();
+        assert!(peer.flush(&mut rig));
+    }
+    assert_eq!(rig.read_limit(CLIENT), 0);
+    rig.pass(seconds(1));
+    assert!(rig.read_limit(CLIENT) > 0);
 }
