@@ -30,6 +30,7 @@ pub struct Buffered<S> {
     read: usize,
     unwritten: Vec<u8>,
     written: usize,
+    held: bool,
 }
 
 impl<S> Buffered<S> {
@@ -41,7 +42,13 @@ impl<S> Buffered<S> {
             read: 0,
             unwritten: Vec::new(),
             written: 0,
+            held: false,
         }
+    }
+
+    /// While it is held, what is to be flushed waits for a flush after that.
+    pub(crate) const fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 }
 
@@ -104,6 +111,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.held {
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_write_out(context))?;
         Pin::new(&mut self.inner).poll_flush(context)
     }

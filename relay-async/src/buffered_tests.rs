@@ -109,3 +109,23 @@ fn a_socket_that_takes_nothing_is_an_error() {
     let error = block_on(buffered.flush()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WriteZero);
 }
+
+#[test]
+fn what_is_flushed_while_it_is_held_goes_out_with_the_next_flush() {
+    let mut buffered = Buffered::new(Socket {
+        at_once: 1000,
+        ..Socket::default()
+    });
+    block_on(async {
+        buffered.hold(true);
+        for _ in 0..2 {
+            buffered.write_all(b"pong").await.unwrap();
+            buffered.flush().await.unwrap();
+        }
+        assert_eq!(buffered.inner.calls, 0);
+        buffered.hold(false);
+        buffered.flush().await.unwrap();
+    });
+    assert_eq!(buffered.inner.taken, b"pongpong");
+    assert_eq!(buffered.inner.calls, 1);
+}

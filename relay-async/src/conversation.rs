@@ -22,7 +22,7 @@ pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 pub(crate) const FRAMES_PER_BATCH: usize = 64;
 
 /// Batches that a link reads before the other tasks of the runtime have a chance.
-const BATCHES_PER_TURN: usize = 16;
+const BATCHES_PER_TURN: usize = 4;
 
 /// A transport at work.
 pub(crate) struct Conversation<'a, T> {
@@ -149,7 +149,7 @@ impl<'a, T: Transport> Conversation<'a, T> {
         // The transport has queued a pong by itself; nothing but a flush sends it.
         self.flushing |= frames.iter().any(|frame| matches!(frame, Frame::Ping(_)));
         *self.handed_up += 1;
-        let link = self.link.id();
+        let (link, frames) = (self.link.id(), frames.into_iter());
         self.link.report(Fact::Frames { link, frames });
         Poll::Ready(end)
     }

@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     dial::dial,
     driver::Command,
+    inbox::Whose,
     link::{self, Fact, Handle, Reports},
     storage::Store,
 };
@@ -23,12 +24,26 @@ use std::{
 /// Steps of the machine for one piece of news, between two chances for the other tasks of the runtime.
 const STEPS_PER_TURN: usize = 256;
 
+/// Frames of one link that the machine hears before it is another's turn.
+const FRAMES_PER_SHARE: usize = 8;
+
 /// What the machine is to hear of.
 pub(crate) enum News<M, A> {
     Fact(Fact),
     Command(Command<M, A>),
     /// Time has passed, or there is still something to do.
     Nothing,
+}
+
+impl<M, A> News<M, A> {
+    /// Whose news it is.
+    pub(crate) fn whose(&self) -> Whose {
+        match self {
+            Self::Fact(Fact::Accepted { input, .. } | Fact::Other(input)) => input.link(),
+            Self::Fact(Fact::Frames { link, .. } | Fact::Written { link, .. }) => Some(*link),
+            Self::Command(_) | Self::Nothing => None,
+        }
+    }
 }
 
 /// Where a turn has come to.
@@ -88,13 +103,18 @@ where
         }
     }
 
-    /// Tells the machine, and lets it work until it waits, within bounds.
-    pub(crate) fn work(&mut self, news: News<M, A>) -> Turn {
+    /// Tells the machine as much as is told in one turn; the rest.
+    pub(crate) fn tell(&mut self, news: News<M, A>) -> Option<News<M, A>> {
         match news {
-            News::Fact(fact) => self.learn(fact),
+            News::Fact(fact) => return self.learn(fact).map(News::Fact),
             News::Command(command) => self.command(command),
             News::Nothing => {}
         }
+        None
+    }
+
+    /// Lets the machine work until it waits, within bounds.
+    pub(crate) fn work(&mut self) -> Turn {
         // Asked once, since to ask costs about as much as a step.
         let mut now = self.now();
         for _ in 0..STEPS_PER_TURN {
@@ -157,7 +177,7 @@ where
                     opening.abort();
                     self.links.remove(&link);
                     let why = OpenError::Abandoned;
-                    self.tell(Input::OpenFailed { link, why });
+                    self.input(Input::OpenFailed { link, why });
                 }
                 Some(entry) => entry.handle.close(code, reason),
                 None => {}
@@ -166,8 +186,8 @@ where
         }
     }
 
-    /// Passes a fact on to the machine, unless it is about a link that is no more.
-    fn learn(&mut self, fact: Fact) {
+    /// Passes a fact on to the machine, unless it is about a link that is no more; what is left of it for another turn.
+    fn learn(&mut self, fact: Fact) -> Option<Fact> {
         match fact {
             Fact::Accepted { input, handle } => {
                 if let Some(link) = input.link() {
@@ -180,19 +200,19 @@ where
                     self.learn_input(link, input);
                 }
             }
-            Fact::Frames { link, frames } => {
-                let Some(entry) = self.links.get_mut(&link) else {
-                    return;
-                };
+            Fact::Frames { link, mut frames } => {
+                let entry = self.links.get_mut(&link)?;
+                if !entry.securing {
+                    self.unsettled.insert(link);
+                    let now = Self::time(self.epoch);
+                    for frame in frames.by_ref().take(FRAMES_PER_SHARE) {
+                        self.pump.handle_input(now, Input::Frame { link, frame });
+                    }
+                    if frames.len() > 0 {
+                        return Some(Fact::Frames { link, frames });
+                    }
+                }
                 entry.handle.count_received();
-                if entry.securing {
-                    return;
-                }
-                self.unsettled.insert(link);
-                let now = self.now();
-                for frame in frames {
-                    self.pump.handle_input(now, Input::Frame { link, frame });
-                }
             }
             Fact::Written { link, frames } => {
                 if self.links.contains_key(&link) {
@@ -205,9 +225,10 @@ where
             }
             Fact::Other(input) => match input.link() {
                 Some(link) => self.learn_input(link, input),
-                None => self.tell(input),
+                None => self.input(input),
             },
         }
+        None
     }
 
     fn learn_input(&mut self, link: LinkId, input: Input) {
@@ -221,7 +242,7 @@ where
             _ => {}
         }
         self.unsettled.insert(link);
-        self.tell(input);
+        self.input(input);
     }
 
     /// Tells the links how much the machine reads from them now.
@@ -237,7 +258,7 @@ where
         });
     }
 
-    fn tell(&mut self, input: Input) {
+    fn input(&mut self, input: Input) {
         self.pump.handle_input(self.now(), input);
     }
 
@@ -248,7 +269,11 @@ where
     }
 
     fn now(&self) -> Time {
-        Time::ZERO.after(R::now().duration_since(self.epoch))
+        Self::time(self.epoch)
+    }
+
+    fn time(epoch: Instant) -> Time {
+        Time::ZERO.after(R::now().duration_since(epoch))
     }
 
     fn instant(&self, deadline: Deadline) -> Instant {

@@ -113,8 +113,8 @@ impl<R: FuturesIo> Runtime for R {
         }
     }
 
-    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket> {
-        websocket.into_inner()
+    fn socket(websocket: &mut Self::WebSocket) -> &mut Buffered<Self::Socket> {
+        websocket.get_mut()
     }
 }
 

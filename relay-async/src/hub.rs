@@ -6,11 +6,11 @@ use crate::{
     Runtime,
     driver::Command,
     engine::{Engine, News, Turn},
+    inbox::Inbox,
     link::{Fact, Hear},
 };
 use relay_proto::{Application, Input, Machine};
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     future::{pending, poll_fn},
     mem,
@@ -24,21 +24,24 @@ use tokio::{
     sync::{Notify, mpsc, watch},
 };
 
-/// Pieces of news that one task works on before it goes back to its own business and leaves the others to the hub's task.
-const NEWS_PER_TURN: usize = 64;
+/// Pieces of news the machine hears before it is asked what is to be done: what comes together is answered together.
+const NEWS_PER_ROUND: usize = 8;
+
+/// How often it is asked before whoever works goes back to its own business and leaves the rest to the hub's task.
+const ROUNDS_PER_TURN: usize = 4;
 
 pub(crate) struct Hub<R, M, A> {
-    inbox: Mutex<Inbox<M, A>>,
-    /// Locked by whoever has made the inbox busy, so it is hardly ever waited for. None once the hub has ended.
+    desk: Mutex<Desk<M, A>>,
+    /// Locked by whoever has made the desk busy, so it is hardly ever waited for. None once the hub has ended.
     engine: Mutex<Option<Engine<R, M, A>>>,
     /// Has the hub's task look at the inbox.
     call: Notify,
 }
 
-struct Inbox<M, A> {
+struct Desk<M, A> {
     /// What came while somebody was at work: of each link no more than it may read ahead, of each caller a command. It is for one
     /// turn at most, after which the hub's task is at work and takes no more commands until all is done.
-    news: VecDeque<News<M, A>>,
+    inbox: Inbox<News<M, A>>,
     /// Somebody is at work, or the hub's task is about to be.
     busy: bool,
     state: State,
@@ -76,14 +79,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<R, M, A> Hub<R, M, A> {
     /// Without an engine yet, which is made with what reports to the hub.
     pub(crate) fn new() -> Self {
-        let inbox = Inbox {
-            news: VecDeque::new(),
+        let desk = Desk {
+            inbox: Inbox::default(),
             busy: true,
             state: State::Unfinished,
             alarm: None,
         };
         Self {
-            inbox: Mutex::new(inbox),
+            desk: Mutex::new(desk),
             engine: Mutex::new(None),
             call: Notify::new(),
         }
@@ -91,31 +94,36 @@ impl<R, M, A> Hub<R, M, A> {
 
     /// Whoever is at work leaves it to the hub's task.
     fn hand_over(&self, state: State) {
-        let mut inbox = lock(&self.inbox);
-        if inbox.state != State::Gone {
-            inbox.state = state;
+        let mut desk = lock(&self.desk);
+        if desk.state != State::Gone {
+            desk.state = state;
         }
-        drop(inbox);
+        drop(desk);
         self.call.notify_one();
     }
 
-    /// Whoever is at work rests, unless there is more news.
-    fn rest(&self, until: Option<Instant>) -> Option<News<M, A>> {
-        let mut inbox = lock(&self.inbox);
-        if let Some(news) = inbox.news.pop_front() {
-            return Some(news);
+    /// Whoever is at work takes the next piece of news, if there is one.
+    fn next(&self) -> Option<News<M, A>> {
+        lock(&self.desk).inbox.pop()
+    }
+
+    /// Whoever is at work rests, unless there is more news: false.
+    fn rest(&self, until: Option<Instant>) -> bool {
+        let mut desk = lock(&self.desk);
+        if !desk.inbox.is_empty() {
+            return false;
         }
         // What came in a rush leaves no memory behind.
-        inbox.news = VecDeque::new();
-        inbox.busy = false;
+        desk.inbox = Inbox::default();
+        desk.busy = false;
         // Most deadlines move with every frame, to a later time. An alarm that rings too early is set again then.
-        let earlier = until.filter(|at| inbox.alarm.is_none_or(|rings| *at < rings));
+        let earlier = until.filter(|at| desk.alarm.is_none_or(|rings| *at < rings));
         if earlier.is_some() {
-            inbox.alarm = earlier;
-            drop(inbox);
+            desk.alarm = earlier;
+            drop(desk);
             self.call.notify_one();
         }
-        None
+        true
     }
 }
 
@@ -127,45 +135,58 @@ where
 {
     /// Has the machine hear of it: now, or soon from whoever is at work.
     fn take(&self, news: News<M, A>) {
-        let mut inbox = lock(&self.inbox);
+        let mut desk = lock(&self.desk);
         // Once the hub has ended nobody rests any more, and nobody works.
-        let has_ended = inbox.state == State::Gone;
-        if inbox.busy && !has_ended {
-            inbox.news.push_back(news);
+        let has_ended = desk.state == State::Gone;
+        if desk.busy && !has_ended {
+            desk.inbox.push(news.whose(), news);
             return;
         }
-        inbox.busy = true;
+        desk.busy = true;
         // What it holds may be a link, which is not to be dropped under the lock.
-        drop(inbox);
+        drop(desk);
         if !has_ended {
             self.work(news);
         }
     }
 
-    /// Works on this and on what comes meanwhile, within bounds. For whoever has made the inbox busy.
+    /// Works on this and on what comes meanwhile, within bounds. For whoever has made the desk busy.
     fn work(&self, news: News<M, A>) {
         let unless_it_panics = OnPanic(|| self.hand_over(State::Finished));
         let mut engine = lock(&self.engine);
-        let mut news = Some(news);
-        for turns_left in (0..NEWS_PER_TURN).rev() {
-            let (Some(engine), Some(next)) = (engine.as_mut(), news.take()) else {
-                break;
-            };
-            match engine.work(next) {
-                Turn::Waiting(_) if turns_left == 0 => self.hand_over(State::Unfinished),
-                Turn::Waiting(until) => news = self.rest(until),
-                Turn::Unfinished => {
-                    self.hand_over(State::Unfinished);
-                    break;
-                }
-                Turn::Finished => {
-                    self.hand_over(State::Finished);
-                    break;
-                }
-            }
+        if let Some(engine) = engine.as_mut()
+            && let Some(state) = self.work_with(engine, news)
+        {
+            self.hand_over(state);
         }
         drop(engine);
         mem::forget(unless_it_panics);
+    }
+
+    /// What is left to the hub's task, if anything is.
+    fn work_with(&self, engine: &mut Engine<R, M, A>, news: News<M, A>) -> Option<State> {
+        let mut next = Some(news);
+        for _ in 0..ROUNDS_PER_TURN {
+            for _ in 0..NEWS_PER_ROUND {
+                let Some(news) = next.take().or_else(|| self.next()) else {
+                    break;
+                };
+                let whose = news.whose();
+                if let Some(rest) = engine.tell(news) {
+                    next = lock(&self.desk).inbox.exchange(whose, rest);
+                }
+            }
+            match engine.work() {
+                Turn::Waiting(until) if next.is_none() && self.rest(until) => return None,
+                Turn::Waiting(_) => {}
+                Turn::Unfinished => break,
+                Turn::Finished => return Some(State::Finished),
+            }
+        }
+        if let Some(news) = next {
+            lock(&self.desk).inbox.put_back(news.whose(), news);
+        }
+        Some(State::Unfinished)
     }
 
     /// Runs the hub to its end.
@@ -201,12 +222,12 @@ where
         let mut abandoned = false;
         loop {
             let (state, rings) = {
-                let mut inbox = lock(&self.inbox);
-                let state = inbox.state;
+                let mut desk = lock(&self.desk);
+                let state = desk.state;
                 if state == State::Unfinished {
-                    inbox.state = State::Running;
+                    desk.state = State::Running;
                 }
-                (state, inbox.alarm)
+                (state, desk.alarm)
             };
             match state {
                 State::Running => {}
@@ -231,7 +252,7 @@ where
                 biased;
                 () = self.call.notified() => {}
                 () = ringing => {
-                    lock(&self.inbox).alarm = None;
+                    lock(&self.desk).alarm = None;
                     self.take(News::Nothing);
                 }
                 Some(input) = stored.recv() => self.take(News::Fact(Fact::Other(input))),
@@ -252,10 +273,10 @@ where
 impl<R, M, A> Hub<R, M, A> {
     /// Takes no more news; the engine, the first time.
     fn end(&self) -> Option<Engine<R, M, A>> {
-        let mut inbox = lock(&self.inbox);
-        inbox.state = State::Gone;
-        let news = mem::take(&mut inbox.news);
-        drop(inbox);
+        let mut desk = lock(&self.desk);
+        desk.state = State::Gone;
+        let news = mem::take(&mut desk.inbox);
+        drop(desk);
         drop(news);
         lock(&self.engine).take()
     }

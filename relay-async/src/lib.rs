@@ -114,6 +114,7 @@ mod engine;
 mod futures_io;
 mod happy_eyeballs;
 mod hub;
+mod inbox;
 pub mod kv;
 mod link;
 pub mod mail;

@@ -9,7 +9,7 @@ use crate::{
 };
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use relay_proto::{CloseCode, Closure, Frame, Input, LinkId};
-use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration, vec};
 use tokio::{select, sync::mpsc};
 
 /// What a link, or the task that opens it, reports to the hub.
@@ -17,7 +17,10 @@ pub(crate) enum Fact {
     /// A link was accepted, which the hub has not heard of before; its end of it.
     Accepted { input: Input, handle: Handle },
     /// Frames that have arrived together.
-    Frames { link: LinkId, frames: Vec<Frame> },
+    Frames {
+        link: LinkId,
+        frames: vec::IntoIter<Frame>,
+    },
     /// So many frames have been written together.
     Written { link: LinkId, frames: usize },
     /// Anything else.
@@ -148,8 +151,8 @@ impl Link {
             () = overdue => (Closure::Local, None),
         };
         self.report(Input::Closed { link: self.id, why });
-        if let Some(transport) = transport {
-            let draining = async move { drain(&mut transport.into_socket()).await };
+        if let Some(mut transport) = transport {
+            let draining = async move { drain(transport.socket()).await };
             Box::pin(timeout::<C, _>(self.close_timeout, draining)).await;
         }
     }

@@ -26,6 +26,7 @@ struct Calls {
 
 struct Counting {
     counts: Counts,
+    socket: Cursor<Vec<u8>>,
 }
 
 impl Transport for Counting {
@@ -72,8 +73,8 @@ impl Transport for Counting {
         Ok(self)
     }
 
-    fn into_socket(self) -> Self::Socket {
-        Cursor::default()
+    fn socket(&mut self) -> &mut Self::Socket {
+        &mut self.socket
     }
 }
 
@@ -102,10 +103,9 @@ impl Rig {
             let next = timeout::<TestClock, _>(Duration::from_secs(30), self.facts.recv());
             self.rest = match next.await.expect("hangs")? {
                 Fact::Accepted { input, .. } | Fact::Other(input) => [input].into(),
-                Fact::Frames { link, frames } => frames
-                    .into_iter()
-                    .map(|frame| Input::Frame { link, frame })
-                    .collect(),
+                Fact::Frames { link, frames } => {
+                    frames.map(|frame| Input::Frame { link, frame }).collect()
+                }
                 Fact::Written { link, frames } => {
                     (0..frames).map(|_| Input::Written { link }).collect()
                 }
@@ -142,7 +142,8 @@ impl Rig {
     fn start(&mut self) {
         let counts = self.counts.clone();
         let link = self.link.take().unwrap();
-        tokio::spawn(link.run::<TestClock, _>(Box::new(Counting { counts })));
+        let socket = Cursor::default();
+        tokio::spawn(link.run::<TestClock, _>(Box::new(Counting { counts, socket })));
     }
 }
 

@@ -96,7 +96,7 @@ pub trait Runtime: Clock {
     ) -> impl Future<Output = Result<Self::WebSocket, (Self::Socket, tungstenite::Error)>> + Send;
 
     /// The connection below a WebSocket, with what is still to be flushed.
-    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket>;
+    fn socket(websocket: &mut Self::WebSocket) -> &mut Buffered<Self::Socket>;
 }
 
 /// Waits, for up to about 30 years.

@@ -19,7 +19,8 @@ use tungstenite::Message;
 pub(crate) trait Transport: Send + Sized {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send;
 
-    /// The next frame of at most `limit` bytes. Cancel-safe. Not called again after an error.
+    /// The next frame of at most `limit` bytes. Cancel-safe. Not called again after an error. Behind a ping there is a pong to be
+    /// flushed.
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
@@ -46,7 +47,7 @@ pub(crate) trait Transport: Send + Sized {
     fn start_tls(self) -> impl Future<Output = Result<Self, (Closure, Option<Self>)>> + Send;
 
     /// What is below.
-    fn into_socket(self) -> Self::Socket;
+    fn socket(&mut self) -> &mut Self::Socket;
 }
 
 /// A WebSocket, client or server.
@@ -61,7 +62,11 @@ impl<R: Runtime> Transport for WebSocket<R> {
         context: &mut Context<'_>,
         limit: usize,
     ) -> Poll<Result<Frame, Closure>> {
-        let Some(message) = ready!(self.0.poll_next_unpin(context)) else {
+        // The library flushes each pong by itself when it reads on, one write of the socket for each ping of a flood.
+        self.socket().hold(true);
+        let read = self.0.poll_next_unpin(context);
+        self.socket().hold(false);
+        let Some(message) = ready!(read) else {
             return Poll::Ready(Err(fault::end_of_stream()));
         };
         let message = message.map_err(fault::while_reading)?;
@@ -108,8 +113,8 @@ impl<R: Runtime> Transport for WebSocket<R> {
         Err((fault::tls_not_prepared(), Some(self)))
     }
 
-    fn into_socket(self) -> Self::Socket {
-        R::into_socket(self.0)
+    fn socket(&mut self) -> &mut Self::Socket {
+        R::socket(&mut self.0)
     }
 }
 
@@ -248,7 +253,7 @@ impl<R: Runtime> Transport for ByteStream<R> {
         }
     }
 
-    fn into_socket(self) -> R::Socket {
-        self.socket
+    fn socket(&mut self) -> &mut R::Socket {
+        &mut self.socket
     }
 }

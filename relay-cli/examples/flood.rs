@@ -18,6 +18,7 @@ use std::{
     error::Error,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -28,40 +29,60 @@ use tungstenite::Message;
 type Failure = Box<dyn Error + Send + Sync>;
 
 const LINKS: usize = 8;
-const MESSAGES: usize = 50;
+const MESSAGES: usize = 100;
 
-const FLOODS: [&str; 3] = ["frames", "pings", "messages"];
+/// What is sent, and what the relay is told to hold against it.
+const FLOODS: [(&str, &[&str]); 4] = [
+    ("frames", &[]),
+    ("pings", &[]),
+    ("messages", &[]),
+    ("messages", &["--key-rate", "50/s"]),
+];
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     if let [_, flood, url] = &std::env::args().collect::<Vec<_>>()[..] {
         return self::flood(flood, url).await;
     }
-    let program = std::env::current_exe()?;
-    let program = program.parent().and_then(|path| path.parent());
+    let own = std::env::current_exe()?;
+    let program = own.parent().and_then(|path| path.parent());
     let program = program.ok_or("no directory")?.join("relay");
-    let relay = Command::new(program)
-        .args(["serve", "--listen", "127.0.0.1:0", "--log", "error"])
-        .args(["--upstream", &format!("smtp://{}", mail_server()?)])
-        .env("RELAY_API_KEY", "good,bad")
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut relay = Ended(relay);
-    let output = relay.0.stdout.take().ok_or("no output")?;
-    let mut lines = BufReader::new(output).lines();
-    let line = lines.next().ok_or("the relay has ended")??;
-    let url = line.strip_prefix("listening on ").ok_or("no address")?;
-    measure("nothing", url).await?;
-    for flood in FLOODS {
-        let flooder = Command::new(std::env::current_exe()?)
+    for (flood, limits) in FLOODS {
+        let relay = share_of("taskset -c 0", &program)
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "error"])
+            .args(["--upstream", &format!("smtp://{}", mail_server()?)])
+            .args(limits)
+            .env("RELAY_API_KEY", "good,bad")
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut relay = Ended(relay);
+        let output = relay.0.stdout.take().ok_or("no output")?;
+        let mut lines = BufReader::new(output).lines();
+        let line = lines.next().ok_or("the relay has ended")??;
+        let url = line.strip_prefix("listening on ").ok_or("no address")?;
+        println!("{flood} {}", limits.join(" "));
+        measure("before", url).await?;
+        let flooder = share_of("taskset -c 1 chrt --idle 0", &own)
             .args([flood, url])
             .spawn()?;
         let flooder = Ended(flooder);
-        measure(flood, url).await?;
+        measure("meanwhile", url).await?;
         drop(flooder);
-        measure("nothing", url).await?;
+        measure("afterwards", url).await?;
     }
     Ok(())
+}
+
+/// A program with its share of the processor: of two cores the relay has one; a flooder has what the client and the mail server
+/// leave of the other, since a real one is elsewhere and takes no processor from them.
+fn share_of(share: &str, program: &Path) -> Command {
+    if !cfg!(target_os = "linux") {
+        return Command::new(program);
+    }
+    let mut words = share.split(' ');
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).arg(program);
+    command
 }
 
 /// A process that ends with this.
@@ -75,7 +96,7 @@ impl Drop for Ended {
     }
 }
 
-async fn measure(flood: &str, url: &str) -> Result<(), Failure> {
+async fn measure(when: &str, url: &str) -> Result<(), Failure> {
     let client = client(url, "good")?;
     client.send(letter()?).await?;
     let mut took = Vec::new();
@@ -89,7 +110,7 @@ async fn measure(flood: &str, url: &str) -> Result<(), Failure> {
     took.sort_unstable();
     let at = |share: usize| took[MESSAGES * share / 100].as_secs_f64() * 1000.0;
     println!(
-        "{flood}: half take up to {:.2} ms, nine of ten {:.2} ms",
+        "    {when}: half take up to {:.2} ms, nine of ten {:.2} ms",
         at(50),
         at(90)
     );

@@ -116,7 +116,7 @@ impl Runtime for Tokio {
         }
     }
 
-    fn into_socket(websocket: Self::WebSocket) -> Buffered<Self::Socket> {
-        websocket.into_inner().into_inner()
+    fn socket(websocket: &mut Self::WebSocket) -> &mut Buffered<Self::Socket> {
+        websocket.get_mut().get_mut()
     }
 }
