@@ -51,7 +51,8 @@ pub trait Machine {
     /// Serves every timer that is due at `now`; afterwards [`deadline`](Self::deadline) lies in the future.
     fn handle_timeout(&mut self, now: Time);
 
-    /// The next point in time at which the machine wants [`handle_timeout`](Self::handle_timeout).
+    /// The next point in time at which the machine wants [`handle_timeout`](Self::handle_timeout). It holds when there are neither
+    /// actions nor events: several inputs may come before the machine is asked for those, and it may settle them together then.
     fn deadline(&self) -> Option<Deadline>;
 
     /// The next piece of work for the driver, oldest first.

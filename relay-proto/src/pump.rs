@@ -78,27 +78,29 @@ impl<M: Machine> Pump<M> {
     /// What to do next.
     pub fn step(&mut self, now: Time) -> Step<M::Event> {
         let now = self.advance(now);
-        if let Some(deadline) = self.machine.deadline()
-            && deadline.at <= now
-        {
-            self.machine.handle_timeout(now);
-            debug_assert!(
-                self.machine.deadline().is_none_or(|next| next.at > now),
-                "timer {:?} is still due after handle_timeout",
-                self.machine.deadline()
-            );
-        }
-        if let Some(action) = self.machine.poll_action() {
-            return Step::Perform(action);
-        }
-        if let Some(event) = self.machine.poll_event() {
-            return Step::Deliver(event);
-        }
-        if self.machine.is_finished() {
-            return Step::Finished;
-        }
-        Step::Wait {
-            until: self.machine.deadline(),
+        loop {
+            if self.machine.deadline().is_some_and(is_due(now)) {
+                self.machine.handle_timeout(now);
+                debug_assert!(
+                    !self.machine.deadline().is_some_and(is_due(now)),
+                    "timer {:?} is still due after handle_timeout",
+                    self.machine.deadline()
+                );
+            }
+            if let Some(action) = self.machine.poll_action() {
+                return Step::Perform(action);
+            }
+            if let Some(event) = self.machine.poll_event() {
+                return Step::Deliver(event);
+            }
+            if self.machine.is_finished() {
+                return Step::Finished;
+            }
+            let until = self.machine.deadline();
+            // A machine may settle its inputs when it is asked for actions, and find then that something has been due.
+            if !until.is_some_and(is_due(now)) {
+                return Step::Wait { until };
+            }
         }
     }
 
@@ -106,4 +108,8 @@ impl<M: Machine> Pump<M> {
         self.now = self.now.max(now);
         self.now
     }
+}
+
+fn is_due(now: Time) -> impl Fn(Deadline) -> bool {
+    move |deadline| deadline.at <= now
 }

@@ -374,6 +374,13 @@ impl Relay {
         self.output.events.push_back(Event::Finished);
     }
 
+    /// There was an input, to be settled when the relay is next asked for something. What the ledger has to say of it is followed before
+    /// there is another, or time passes: the ledger may have forgotten by then.
+    fn take_note(&mut self, now: Time) {
+        self.follow_ledger(now);
+        self.unsettled = Some(now);
+    }
+
     fn settle_inputs(&mut self) {
         if let Some(now) = self.unsettled {
             self.settle(now, None);
@@ -535,8 +542,7 @@ impl Machine for Relay {
             }
             Input::Stored { batch, result } => {
                 self.ledger.handle_stored(now, batch, result);
-                self.unsettled = Some(now);
-                return;
+                return self.take_note(now);
             }
             Input::Closed { link, why } => {
                 if self.fronts.clients.contains_key(&link) {
@@ -548,10 +554,12 @@ impl Machine for Relay {
             }
         };
         self.touched.insert(Timed::Link(link));
-        self.unsettled = Some(now);
+        self.take_note(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
+        // Deadlines may have moved.
+        self.settle_inputs();
         while let Some((timed, deadline)) = self.timers.first()
             && deadline.at <= now
         {

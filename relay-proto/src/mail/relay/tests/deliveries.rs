@@ -125,6 +125,31 @@ fn an_outcome_that_cannot_be_stored_is_held_back_until_it_can() {
 }
 
 #[test]
+fn an_outcome_whose_time_is_up_when_it_is_stored_is_told_before_it_is_forgotten() {
+    let mut config = pooled();
+    config.ledger.age = seconds(1);
+    let (mut rig, mut peer, channel, upstream) = addressed(config);
+    rig.stored(Ok(()));
+    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
+    rig.now = rig.now.after(seconds(2));
+    rig.stored(Ok(()));
+    peer.talk(&mut rig);
+    assert_eq!(peer.hears(channel), "250 2.0.0 queued\r\n");
+}
+
+#[test]
+fn a_session_that_only_an_outcome_has_kept_ends_with_it() {
+    let (mut rig, mut peer, _, upstream) = addressed(pooled());
+    rig.stored(Ok(()));
+    peer.cut(&mut rig);
+    rig.pass(seconds(3 * 60));
+    assert_eq!(rig.pump.machine().sessions(), 1, "it is past its end");
+    rig.upstream_says(upstream, "250 2.0.0 queued\r\n");
+    rig.stored(Ok(()));
+    assert_eq!(rig.pump.machine().sessions(), 0);
+}
+
+#[test]
 fn the_ledger_answers_for_what_it_knows_and_doubts_what_it_may_have_forgotten() {
     let mut rig = Rig::new(pooled());
     let mut peer = Peer::connect(&mut rig, 0);
