@@ -44,6 +44,12 @@ impl<M, A> News<M, A> {
             Self::Command(_) | Self::Nothing => None,
         }
     }
+
+    /// Whether it is what open links are there for. All else the machine hears alone, when it has answered what came before: a link
+    /// that ends, above all.
+    pub(crate) const fn is_traffic(&self) -> bool {
+        matches!(self, Self::Fact(Fact::Frames { .. } | Fact::Written { .. }))
+    }
 }
 
 /// Where a turn has come to.

@@ -24,7 +24,7 @@ use tokio::{
     sync::{Notify, mpsc, watch},
 };
 
-/// Pieces of news the machine hears before it is asked what is to be done: what comes together is answered together.
+/// Pieces of traffic the machine hears before it is asked what is to be done: what comes together is answered together.
 const NEWS_PER_ROUND: usize = 8;
 
 /// How often it is asked before whoever works goes back to its own business and leaves the rest to the hub's task.
@@ -167,13 +167,20 @@ where
     fn work_with(&self, engine: &mut Engine<R, M, A>, news: News<M, A>) -> Option<State> {
         let mut next = Some(news);
         for _ in 0..ROUNDS_PER_TURN {
-            for _ in 0..NEWS_PER_ROUND {
+            for heard in 0..NEWS_PER_ROUND {
                 let Some(news) = next.take().or_else(|| self.next()) else {
                     break;
                 };
-                let whose = news.whose();
+                if heard > 0 && !news.is_traffic() {
+                    next = Some(news);
+                    break;
+                }
+                let (whose, is_traffic) = (news.whose(), news.is_traffic());
                 if let Some(rest) = engine.tell(news) {
                     next = lock(&self.desk).inbox.exchange(whose, rest);
+                }
+                if !is_traffic {
+                    break;
                 }
             }
             match engine.work() {
