@@ -21,7 +21,7 @@ use std::{
     time::Instant,
 };
 
-/// Steps of the machine for one piece of news, between two chances for the other tasks of the runtime.
+/// Steps of the machine for what it has heard together, after which the other tasks of the runtime have a chance.
 const STEPS_PER_TURN: usize = 256;
 
 /// Frames of one link that the machine hears before it is another's turn.
@@ -109,7 +109,7 @@ where
         }
     }
 
-    /// Tells the machine as much as is told in one turn; the rest.
+    /// Tells the machine as much as one may have it told before it is another's turn; the rest.
     pub(crate) fn tell(&mut self, news: News<M, A>) -> Option<News<M, A>> {
         match news {
             News::Fact(fact) => return self.learn(fact).map(News::Fact),
@@ -207,10 +207,10 @@ where
                 }
             }
             Fact::Frames { link, mut frames } => {
+                let now = self.now();
                 let entry = self.links.get_mut(&link)?;
                 if !entry.securing {
                     self.unsettled.insert(link);
-                    let now = Self::time(self.epoch);
                     for frame in frames.by_ref().take(FRAMES_PER_SHARE) {
                         self.pump.handle_input(now, Input::Frame { link, frame });
                     }
@@ -275,11 +275,7 @@ where
     }
 
     fn now(&self) -> Time {
-        Self::time(self.epoch)
-    }
-
-    fn time(epoch: Instant) -> Time {
-        Time::ZERO.after(R::now().duration_since(epoch))
+        Time::ZERO.after(R::now().duration_since(self.epoch))
     }
 
     fn instant(&self, deadline: Deadline) -> Instant {

@@ -171,11 +171,11 @@ where
                 let Some(news) = next.take().or_else(|| self.next()) else {
                     break;
                 };
-                if heard > 0 && !news.is_traffic() {
+                let (whose, is_traffic) = (news.whose(), news.is_traffic());
+                if heard > 0 && !is_traffic {
                     next = Some(news);
                     break;
                 }
-                let (whose, is_traffic) = (news.whose(), news.is_traffic());
                 if let Some(rest) = engine.tell(news) {
                     next = lock(&self.desk).inbox.exchange(whose, rest);
                 }
